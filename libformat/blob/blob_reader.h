@@ -1,0 +1,44 @@
+// The seam through which every byte of a blob is read: a file, memory, a remote blob, a cached one, a faulty one in a
+// test. Behaviour is added by wrapping one BlobReader in another.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+#include "libformat/base/result.h"
+#include "libformat/base/units.h"
+
+namespace dadi {
+
+enum class ReadClass { kDemand, kPrefetch };
+
+// What a read may cost its caller. The default: wait as long as it takes.
+struct ReadContext {
+  std::stop_token stop;
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  ReadClass read_class = ReadClass::kDemand;
+};
+
+// Thread-safe: any number of threads may read at once.
+class BlobReader {
+ public:
+  virtual ~BlobReader() = default;
+
+  virtual Bytes size() const = 0;
+
+  // Fills all of `out` from `offset` on, or fails as a whole.
+  // Errors: corruption (the range reaches past the end, or content is damaged), io, unavailable, cancelled.
+  virtual Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context = {}) const = 0;
+};
+
+using SharedBlob = std::shared_ptr<const BlobReader>;
+
+// The whole of [offset, offset + size) in memory. REQUIRES: the caller has bounded `size`.
+Result<std::vector<std::byte>> read_range(const BlobReader& blob, Bytes offset, Bytes size,
+                                          const ReadContext& context = {});
+
+}  // namespace dadi

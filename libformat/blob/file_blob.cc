@@ -1,0 +1,152 @@
+#include "libformat/blob/file_blob.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+
+namespace dadi {
+
+namespace {
+
+constexpr std::size_t kWriteSize = std::size_t{1} << 20;
+
+Result<void> write_all(int fd, std::span<const std::byte> data, Bytes offset, const std::filesystem::path& path) {
+  while (!data.empty()) {
+    const ssize_t n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset.value));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Error::from_errno(errno, fmt::format("write {}", path.string()));
+    data = data.subspan(static_cast<std::size_t>(n));
+    offset += Bytes{static_cast<std::uint64_t>(n)};
+  }
+  return {};
+}
+
+// A new file with a name that nobody uses, in `directory`. Readable as the umask allows once published.
+Result<UniqueFd> create_temporary(const std::filesystem::path& directory, std::filesystem::path& path) {
+  std::string name = (directory / ".dadi-XXXXXX").string();
+  UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));
+  if (!fd) return Error::from_errno(errno, fmt::format("create a file in {}", directory.string()));
+  path = name;
+  ::fchmod(fd.get(), 0644);  // mkostemp makes it private
+  return fd;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const FileBlob>> FileBlob::open(const std::filesystem::path& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return Error::from_errno(errno, fmt::format("open {}", path.string()));
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return Error::from_errno(errno, fmt::format("stat {}", path.string()));
+  if (!S_ISREG(status.st_mode)) return Error::invalid_argument("{} is not a regular file", path.string());
+  return std::shared_ptr<const FileBlob>(
+      new FileBlob(std::move(fd), {static_cast<std::uint64_t>(status.st_size)}, path.string()));
+}
+
+Result<void> FileBlob::read_at(Bytes offset, std::span<std::byte> out, const ReadContext&) const {
+  if (offset > size_ || out.size() > (size_ - offset).value)
+    return Error::corruption("{}: {} bytes at offset {} reach past the end, {}", name_, out.size(), offset.value,
+                             size_.value);
+  while (!out.empty()) {
+    const ssize_t n = ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(offset.value));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Error::from_errno(errno, fmt::format("read {}", name_));
+    if (n == 0) return Error::io("{}: the file was cut short at {} while in use", name_, offset.value);
+    out = out.subspan(static_cast<std::size_t>(n));
+    offset += Bytes{static_cast<std::uint64_t>(n)};
+  }
+  return {};
+}
+
+FileBlobSink::FileBlobSink(std::filesystem::path directory, std::filesystem::path temporary, UniqueFd fd,
+                           Bytes head_size, Namer name)
+    : directory_(std::move(directory)),
+      temporary_(std::move(temporary)),
+      fd_(std::move(fd)),
+      head_size_(head_size),
+      name_(std::move(name)),
+      position_(head_size) {
+  pending_.reserve(kWriteSize);
+}
+
+FileBlobSink::~FileBlobSink() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<std::unique_ptr<FileBlobSink>> FileBlobSink::create(const std::filesystem::path& directory, Bytes head_size,
+                                                           Namer name) {
+  std::filesystem::path temporary;
+  DADI_TRY(UniqueFd fd, create_temporary(directory, temporary));
+  return std::unique_ptr<FileBlobSink>(
+      new FileBlobSink(directory, temporary, std::move(fd), head_size, std::move(name)));
+}
+
+Result<void> FileBlobSink::flush() {
+  DADI_CHECK(write_all(fd_.get(), pending_, position_, temporary_));
+  position_ += Bytes{pending_.size()};
+  pending_.clear();
+  return {};
+}
+
+Result<void> FileBlobSink::write(std::span<const std::byte> data) {
+  while (!data.empty()) {
+    if (pending_.empty() && data.size() >= kWriteSize) {
+      DADI_CHECK(write_all(fd_.get(), data, position_, temporary_));
+      position_ += Bytes{data.size()};
+      return {};
+    }
+    const auto part = data.first(std::min(data.size(), kWriteSize - pending_.size()));
+    pending_.insert(pending_.end(), part.begin(), part.end());
+    data = data.subspan(part.size());
+    if (pending_.size() == kWriteSize) DADI_CHECK(flush());
+  }
+  return {};
+}
+
+Result<BlobIdentity> FileBlobSink::finish(std::span<const std::byte> head) {
+  if (Bytes{head.size()} != head_size_)
+    return Error::internal("a head of {} bytes for {} reserved", head.size(), head_size_.value);
+  DADI_CHECK(flush());
+  DADI_CHECK(write_all(fd_.get(), head, {0}, temporary_));
+  Hasher hasher;
+  std::vector<std::byte> buffer(kWriteSize);
+  for (Bytes at{0}; at < position_;) {
+    const std::size_t want = std::min<std::uint64_t>(buffer.size(), (position_ - at).value);
+    const ssize_t n = ::pread(fd_.get(), buffer.data(), want, static_cast<off_t>(at.value));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Error::from_errno(errno, fmt::format("read {}", temporary_.string()));
+    if (n == 0) return Error::io("{}: cut short by somebody else", temporary_.string());
+    hasher.update(std::span(buffer).first(static_cast<std::size_t>(n)));
+    at += Bytes{static_cast<std::uint64_t>(n)};
+  }
+  const Digest digest = hasher.finish();
+  if (::fsync(fd_.get()) != 0) return Error::from_errno(errno, fmt::format("fsync {}", temporary_.string()));
+  const std::filesystem::path target = directory_ / name_(digest);
+  if (::rename(temporary_.c_str(), target.c_str()) != 0)
+    return Error::from_errno(errno, fmt::format("rename to {}", target.string()));
+  temporary_.clear();
+  DADI_CHECK(sync_directory(directory_));
+  return BlobIdentity{digest, position_};
+}
+
+Result<void> replace_file(const std::filesystem::path& path, std::span<const std::byte> content) {
+  const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : ".";
+  DADI_TRY(auto sink, FileBlobSink::create(directory, {0}, [&](const Digest&) { return path.filename().string(); }));
+  DADI_CHECK(sink->write(content));
+  DADI_CHECK(sink->finish({}));
+  return {};
+}
+
+Result<void> sync_directory(const std::filesystem::path& directory) {
+  UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return Error::from_errno(errno, fmt::format("open {}", directory.string()));
+  if (::fsync(fd.get()) != 0 && errno != EINVAL)
+    return Error::from_errno(errno, fmt::format("fsync {}", directory.string()));
+  return {};
+}
+
+}  // namespace dadi

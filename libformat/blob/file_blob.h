@@ -1,0 +1,68 @@
+// Blobs in files: reading one, and writing one that appears whole or not at all.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "libformat/base/unique_fd.h"
+#include "libformat/blob/blob_reader.h"
+#include "libformat/blob/byte_stream.h"
+
+namespace dadi {
+
+// An open file. Its size is that at opening; a file that shrinks later gives io errors. Thread-safe.
+class FileBlob final : public BlobReader {
+ public:
+  // Errors: not_found, denied, invalid_argument (a directory or other thing without a size), io.
+  static Result<std::shared_ptr<const FileBlob>> open(const std::filesystem::path& path);
+
+  Bytes size() const override { return size_; }
+  Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const override;
+  int fd() const { return fd_.get(); }
+
+ private:
+  FileBlob(UniqueFd fd, Bytes size, std::string name) : fd_(std::move(fd)), size_(size), name_(std::move(name)) {}
+
+  UniqueFd fd_;
+  Bytes size_;
+  std::string name_;
+};
+
+// A file being written under a temporary name in the destination's folder; finish() hashes it once from the start,
+// fsyncs file and folder, and renames it. Destroyed unfinished, it is removed. One thread at a time.
+class FileBlobSink final : public BlobSink {
+ public:
+  // Where the finished blob goes, in the folder `directory`: its name may depend on its digest.
+  using Namer = std::function<std::string(const Digest&)>;
+
+  // Errors: those of creating a file in `directory`.
+  static Result<std::unique_ptr<FileBlobSink>> create(const std::filesystem::path& directory, Bytes head_size,
+                                                      Namer name);
+  ~FileBlobSink() override;
+
+  Result<void> write(std::span<const std::byte> data) override;
+  Result<BlobIdentity> finish(std::span<const std::byte> head) override;
+
+ private:
+  FileBlobSink(std::filesystem::path directory, std::filesystem::path temporary, UniqueFd fd, Bytes head_size,
+               Namer name);
+  Result<void> flush();
+
+  std::filesystem::path directory_;
+  std::filesystem::path temporary_;  // empty once published
+  UniqueFd fd_;
+  Bytes head_size_;
+  Namer name_;
+  Bytes position_;  // of the file, after what was flushed
+  std::vector<std::byte> pending_;
+};
+
+// Replaces `path` by `content`, whole or not at all: temporary name, fsync, rename, fsync of the folder.
+Result<void> replace_file(const std::filesystem::path& path, std::span<const std::byte> content);
+
+// Makes the names in a folder durable.
+Result<void> sync_directory(const std::filesystem::path& directory);
+
+}  // namespace dadi

@@ -1,0 +1,36 @@
+#include "libformat/blob/memory_blob.h"
+
+#include <cstring>
+
+namespace dadi {
+
+namespace {
+
+Result<void> require_within(Bytes offset, std::size_t length, Bytes size) {
+  if (offset > size || length > (size - offset).value)
+    return Error::corruption("{} bytes at offset {} reach past the end, {}", length, offset.value, size.value);
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::byte>> read_range(const BlobReader& blob, Bytes offset, Bytes size,
+                                          const ReadContext& context) {
+  DADI_CHECK(require_within(offset, size.value, blob.size()));
+  std::vector<std::byte> data(size.value);
+  DADI_CHECK(blob.read_at(offset, data, context));
+  return data;
+}
+
+Result<void> MemoryBlob::read_at(Bytes offset, std::span<std::byte> out, const ReadContext&) const {
+  DADI_CHECK(require_within(offset, out.size(), size()));
+  if (!out.empty()) std::memcpy(out.data(), data_.data() + offset.value, out.size());
+  return {};
+}
+
+Result<void> BlobWindow::read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const {
+  DADI_CHECK(require_within(offset, out.size(), size_));
+  return blob_->read_at(start_ + offset, out, context);
+}
+
+}  // namespace dadi

@@ -1,0 +1,88 @@
+// The entries of a layer's tar stream, in order, with the meaning that the tar dialects give them (pax, GNU, ustar,
+// SCHILY and LIBARCHIVE attributes, sparse files). Reading is by libarchive; what OCI makes of an entry (whiteouts,
+// links into lower layers) is not decided here.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "libformat/blob/byte_stream.h"
+
+struct archive;
+
+namespace dadi::fs {
+
+struct Timestamp {
+  std::int64_t seconds = 0;  // since 1970, may be negative
+  std::uint32_t nanoseconds = 0;
+
+  friend bool operator==(const Timestamp&, const Timestamp&) = default;
+};
+
+// Extended attributes by full name ("user.x", "security.capability", "system.posix_acl_access"), values as the
+// getxattr system call returns them. Ordered, so that everything made from them is deterministic.
+using Xattrs = std::map<std::string, std::string>;
+
+enum class FileType { kRegular, kDirectory, kSymlink, kCharacterDevice, kBlockDevice, kFifo, kSocket };
+
+// What an inode has besides content.
+struct Attributes {
+  FileType type = FileType::kRegular;
+  std::uint16_t permissions = 0;  // the low 12 bits of a mode
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  Timestamp mtime;
+  std::uint32_t device_major = 0;  // of devices
+  std::uint32_t device_minor = 0;
+  Xattrs xattrs;
+
+  friend bool operator==(const Attributes&, const Attributes&) = default;
+};
+
+struct ArchiveEntry {
+  std::string path;                     // as in the archive, any bytes but NUL
+  Attributes attributes;                // of a hardlink: meaningless
+  std::optional<std::string> hardlink;  // target path, as in the archive
+  std::string symlink;                  // target, verbatim
+  Bytes size;                           // of a regular file, holes included
+};
+
+// A piece of a regular file's content. What no piece covers is a hole.
+struct ArchiveData {
+  Bytes offset;
+  std::span<const std::byte> bytes;
+};
+
+// One thread at a time.
+class LayerArchive {
+ public:
+  // Reads a tar archive, uncompressed, from `source`, which must outlive this. Zero bytes are an archive without entries.
+  // Errors: corruption (not a tar), those of the source.
+  static Result<std::unique_ptr<LayerArchive>> open(ByteSource& source);
+  ~LayerArchive();
+  LayerArchive(const LayerArchive&) = delete;
+  LayerArchive& operator=(const LayerArchive&) = delete;
+
+  // The next entry, or none at the archive's end; content of the entry before that was not read is skipped. At the end
+  // the source is drained to its own end.
+  // Errors: corruption (a malformed header, the entry before named), unsupported (an entry that no file system can
+  // hold: the entry named), those of the source.
+  Result<std::optional<ArchiveEntry>> next_entry();
+
+  // The next piece of the current regular file's content, in ascending order, or none at its end. Valid until the next
+  // call of any method. Never reaches past the entry's size.
+  // Errors: corruption (the archive is cut short), those of the source.
+  Result<std::optional<ArchiveData>> next_data();
+
+ private:
+  class Stream;
+  explicit LayerArchive(std::unique_ptr<Stream> stream);
+
+  std::unique_ptr<Stream> stream_;
+};
+
+}  // namespace dadi::fs
