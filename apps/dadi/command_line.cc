@@ -1,0 +1,210 @@
+#include "apps/dadi/command_line.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <numeric>
+
+namespace dadi {
+namespace {
+
+constexpr std::string_view kVariablePrefix = "DADI_";
+
+// "--cache-dir" and "cache-dir" are DADI_CACHE_DIR.
+std::string variable_of(std::string_view option) {
+  std::string name(kVariablePrefix);
+  for (const char c : option.substr(option.find_first_not_of('-'))) {
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return name;
+}
+
+bool is_set(const std::string& variable) {
+  const char* value = std::getenv(variable.c_str());
+  return value != nullptr && *value != '\0';
+}
+
+// A config file in which settings whose variable is set do not count: CLI11 by itself prefers the file.
+class ConfigBelowEnvironment final : public CLI::ConfigTOML {
+ public:
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    auto settings = CLI::ConfigTOML::from_config(input);
+    std::erase_if(settings, [](const CLI::ConfigItem& item) {
+      return item.name != "++" && item.name != "--" && is_set(variable_of(item.name));
+    });
+    return settings;
+  }
+};
+
+// The first that exists of the user's and the system's.
+std::string default_config_file() {
+  std::vector<std::filesystem::path> places;
+  const char* config_home = std::getenv("XDG_CONFIG_HOME");
+  const char* home = std::getenv("HOME");
+  if (config_home != nullptr && *config_home != '\0') {
+    places.emplace_back(std::filesystem::path(config_home) / "dadi/config.toml");
+  } else if (home != nullptr && *home != '\0') {
+    places.emplace_back(std::filesystem::path(home) / ".config/dadi/config.toml");
+  }
+  places.emplace_back("/etc/dadi/config.toml");
+  std::error_code ignored;
+  for (const auto& place : places) {
+    if (std::filesystem::exists(place, ignored)) return place.string();
+  }
+  return "";
+}
+
+// Examples first; then what the command does, its arguments and options, and those of every command.
+class ExamplesFirst final : public CLI::Formatter {
+ public:
+  ExamplesFirst() {
+    column_width(34);
+    label("Positionals", "Arguments");
+    label("SUBCOMMAND", "COMMAND");
+    label("Subcommands", "Commands");
+  }
+
+  std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
+    std::string text;
+    if (!app->get_footer().empty()) {
+      text += "Examples:\n";
+      std::istringstream examples(app->get_footer());
+      for (std::string line; std::getline(examples, line);) text += "  " + line + "\n";
+      text += '\n';
+    }
+    text += make_description(app) + "\n" + make_usage(app, std::move(name)) + make_positionals(app);
+    text += make_groups(app, mode) + make_subcommands(app, mode);
+    if (const CLI::App* top = app->get_parent()) {
+      while (top->get_parent() != nullptr) top = top->get_parent();
+      text += make_group("Common options", false, top->get_options([top](const CLI::Option* option) {
+        return option->nonpositional() && option != top->get_help_ptr();
+      }));
+    }
+    return text;
+  }
+};
+
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  if (app.get_parent() != nullptr) {
+    const auto more = option_names(*app.get_parent());
+    names.insert(names.end(), more.begin(), more.end());
+  }
+  return names;
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return names;
+}
+
+std::string full_name(const CLI::App& app) {
+  return app.get_parent() == nullptr ? app.get_name() : full_name(*app.get_parent()) + " " + app.get_name();
+}
+
+// The command that was being parsed: the innermost that was named.
+const CLI::App& innermost(const CLI::App& app) {
+  const auto named = app.get_subcommands();
+  return named.empty() ? app : innermost(*named.front());
+}
+
+Error with_nearest(Error error, const CLI::App& app, const std::string& guess) {
+  if (!guess.empty()) return std::move(error).with_hint("did you mean {}? See {} --help", guess, full_name(app));
+  return std::move(error).with_hint("see {} --help", full_name(app));
+}
+
+}  // namespace
+
+void add_common_options(CLI::App& app, CommonOptions& options) {
+  static const std::map<std::string, ProgressMode> kModes = {{"auto", ProgressMode::kAuto},
+                                                             {"tty", ProgressMode::kTty},
+                                                             {"plain", ProgressMode::kPlain},
+                                                             {"json", ProgressMode::kJson},
+                                                             {"none", ProgressMode::kNone}};
+  app.formatter(std::make_shared<ExamplesFirst>());
+  app.config_formatter(std::make_shared<ConfigBelowEnvironment>());
+  app.fallthrough();  // common options are understood behind the command, too
+  app.require_subcommand(1);
+  app.add_flag("--json", options.json, "The answer as JSON");
+  app.add_flag("-q,--quiet", options.quiet, "No progress and no notes, only errors");
+  app.add_flag("-v,--verbose", options.verbose, "Say more on stderr");
+  app.add_option("--progress", options.progress, "auto, tty, plain, json or none")
+      ->transform(CLI::CheckedTransformer(kModes).description(""))
+      ->type_name("MODE");
+  app.set_config("--config-file", default_config_file(), "Defaults for options, as TOML")->type_name("FILE");
+}
+
+void bind_environment(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    const bool common_flag = app.get_parent() == nullptr && option != app.get_help_ptr();
+    if (option->get_lnames().empty() || (option->get_type_size() == 0 && !common_flag)) continue;
+    option->envname(variable_of(option->get_lnames().front()));
+  }
+  for (CLI::App* command : app.get_subcommands({})) bind_environment(*command);
+}
+
+CLI::App* add_command(CLI::App& app, std::string name, std::string description, std::string examples) {
+  CLI::App* command = app.add_subcommand(std::move(name), std::move(description));
+  command->footer(std::move(examples));
+  return command;
+}
+
+Error explain(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& at = innermost(app);
+  const auto commands = command_names(at);
+  const auto remaining = app.remaining(true);
+  for (const std::string& word : remaining) {
+    if (word.size() > 1 && word.front() == '-') {
+      return with_nearest(Error::invalid_argument("{} has no option {}", full_name(at), word), at,
+                          nearest(word.substr(0, word.find('=')), option_names(at)));
+    }
+    if (!commands.empty()) {
+      return with_nearest(Error::invalid_argument("{} has no command \"{}\"", full_name(at), word), at,
+                          nearest(word, commands));
+    }
+  }
+  if (!remaining.empty()) {
+    return with_nearest(
+        Error::invalid_argument("{}: \"{}\" is one argument too many", full_name(at), remaining.front()), at, "");
+  }
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !commands.empty()) {
+    return with_nearest(Error::invalid_argument("{}: a command is missing", full_name(at)), at, "");
+  }
+  return with_nearest(Error::invalid_argument("{}: {}", full_name(at), error.what()), at, "");
+}
+
+std::string nearest(std::string_view typed, const std::vector<std::string>& words) {
+  // Edits that turn `typed` into `word`: insert, delete, replace, or swap two neighbours.
+  const auto distance = [](std::string_view a, std::string_view b) {
+    std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+    for (std::size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
+    std::iota(d[0].begin(), d[0].end(), std::size_t{0});
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+      for (std::size_t j = 1; j <= b.size(); ++j) {
+        d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+          d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      }
+    }
+    return d[a.size()][b.size()];
+  };
+  constexpr std::size_t kLongestWord = 64;
+  if (typed.size() > kLongestWord) return "";
+  std::string best;
+  std::size_t best_distance = std::max<std::size_t>(1, typed.size() / 3) + 1;
+  for (const std::string& word : words) {
+    if (const std::size_t d = distance(typed, word); d < best_distance) {
+      best = word;
+      best_distance = d;
+    }
+  }
+  return best;
+}
+
+}  // namespace dadi
