@@ -18,10 +18,10 @@ inline constexpr std::size_t kMaxUserTag = 256;
 
 // What a layer says about itself.
 struct LayerInfo {
-  Bytes virtual_size;  // of the device; 0: that of the layer below
-  Uuid uuid;
-  Uuid parent;           // of the layer below
-  std::string user_tag;  // a commit message, at most kMaxUserTag bytes, without NUL
+  Bytes virtual_size{};  // of the device; 0: that of the layer below
+  Uuid uuid{};
+  Uuid parent{};           // of the layer below
+  std::string user_tag{};  // a commit message, at most kMaxUserTag bytes, without NUL
 
   friend bool operator==(const LayerInfo&, const LayerInfo&) = default;
 };
@@ -36,9 +36,9 @@ inline constexpr std::uint32_t kIndexHeader = 0x1;  // of the log beside an appe
 
 struct Header {
   std::uint32_t flags = 0;
-  Bytes index_offset;
+  Bytes index_offset{};
   std::uint64_t index_size = 0;  // records
-  LayerInfo info;
+  LayerInfo info{};
 };
 
 // Whether data begins as every layer does.

@@ -35,11 +35,11 @@ class LayerWriter {
   std::uint64_t records() const { return map_.size(); }
 
   struct Summary {
-    Bytes size;                        // of the layer, everything included
+    Bytes size{};                      // of the layer, everything included
     std::uint64_t records = 0;         // padding not counted
     std::uint64_t zeroed_records = 0;  // among them
-    Bytes data;                        // in the file, unreferenced included
-    Bytes unreferenced;
+    Bytes data{};                      // in the file, unreferenced included
+    Bytes unreferenced{};
   };
   // Writes index and trailer. Call at most once, last.
   // Errors: exhausted (more than kMaxRecords), those of the sink.

@@ -27,10 +27,10 @@ class MergedIndex {
   // A stretch of the device that one segment answers for, or none.
   struct Piece {
     Extent::Kind kind = Extent::Kind::kHole;
-    Sectors at;
-    Sectors length;
+    Sectors at{};
+    Sectors length{};
     std::size_t layer = 0;  // of data: its number, 0 at the bottom
-    Sectors moffset;        // of data: where `at` is in the layer's file
+    Sectors moffset{};      // of data: where `at` is in the layer's file
 
     constexpr Sectors end() const { return at + length; }
   };

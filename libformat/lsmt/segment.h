@@ -25,9 +25,9 @@ inline constexpr std::uint64_t kZeroedLimit = 900000;
 // Sectors [offset, offset + length) of the device are at `moffset` of the layer's file; or, zeroed, are zeros that hide
 // what lies below and take no room.
 struct Segment {
-  Sectors offset;
-  Sectors length;
-  Sectors moffset;
+  Sectors offset{};
+  Sectors length{};
+  Sectors moffset{};
   bool zeroed = false;
 
   constexpr Sectors end() const { return offset + length; }
@@ -38,7 +38,7 @@ struct Segment {
 
 // A segment as an index holds it.
 struct Record {
-  Segment segment;
+  Segment segment{};
   std::uint8_t tag = 0;  // 0; what merging left there in ordinary layers; 1 for TurboOCI's references to another file
 
   bool is_padding() const { return segment.offset == kNowhere; }

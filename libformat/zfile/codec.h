@@ -10,6 +10,9 @@
 
 #include "libformat/base/result.h"
 
+struct ZSTD_CCtx_s;
+struct ZSTD_DCtx_s;
+
 namespace dadi::zfile {
 
 // The numbers are those of the format.
@@ -43,39 +46,37 @@ class BlockEncoder {
   static Result<BlockEncoder> create(const Options& options);
 
   // Appends what is stored of `raw` to `out`: its compressed bytes and their checksum.
-  // REQUIRES: raw.size() is 1 to the block size. Errors: internal (the codec failed).
+  // REQUIRES: raw.size() is 1 to the block size. Errors: internal (the codec failed), exhausted (memory).
   Result<void> encode(std::span<const std::byte> raw, std::vector<std::byte>& out);
 
  private:
-  struct State;
   struct Free {
-    void operator()(State* state) const;
+    void operator()(ZSTD_CCtx_s* context) const;
   };
-  explicit BlockEncoder(const Options& options);
+  explicit BlockEncoder(const Options& options) : options_(options) {}
 
   Options options_;
-  std::unique_ptr<State, Free> state_;
+  std::unique_ptr<ZSTD_CCtx_s, Free> zstd_;  // lz4 has no state
 };
 
 // Decompresses blocks. Keeps the codec's working memory. One thread at a time.
 class BlockDecoder {
  public:
   // `verify`: whether a checksum follows each block's compressed bytes.
-  BlockDecoder(Algorithm algorithm, bool verify);
+  BlockDecoder(Algorithm algorithm, bool verify) : algorithm_(algorithm), verify_(verify) {}
 
   // Fills all of `out` from what is stored of a block.
-  // Errors: corruption (checksum, malformed compressed bytes, a block of another size).
+  // Errors: corruption (checksum, malformed compressed bytes, a block of another size), exhausted (memory).
   Result<void> decode(std::span<const std::byte> stored, std::span<std::byte> out);
 
  private:
-  struct State;
   struct Free {
-    void operator()(State* state) const;
+    void operator()(ZSTD_DCtx_s* context) const;
   };
 
   Algorithm algorithm_;
   bool verify_;
-  std::unique_ptr<State, Free> state_;
+  std::unique_ptr<ZSTD_DCtx_s, Free> zstd_;  // lz4 has no state
 };
 
 }  // namespace dadi::zfile

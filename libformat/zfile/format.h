@@ -28,9 +28,9 @@ inline constexpr std::uint64_t kTrailerFlags = kIsData | kSealed | kHasDigest;
 // The fields that mean anything.
 struct Record {
   std::uint64_t flags = 0;
-  Bytes index_offset;
+  Bytes index_offset{};
   std::uint64_t index_size = 0;  // entries
-  Bytes original_size;
+  Bytes original_size{};
   std::uint32_t index_crc = 0;
   std::uint32_t block_size = 0;
   std::uint8_t algorithm = 0;

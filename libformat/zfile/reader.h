@@ -20,8 +20,8 @@ struct Info {
   bool digests = false;               // header, trailer and jump table carry checksums
   bool header_authoritative = false;  // the header was rewritten at the end, and can be used without the trailer
   std::uint32_t longest_stored = 0;   // bytes of the longest stored block, checksum included
-  Bytes raw_size;                     // uncompressed
-  Bytes stored_size;                  // of the whole ZFile
+  Bytes raw_size{};                   // uncompressed
+  Bytes stored_size{};                // of the whole ZFile
 };
 
 // Whether the blob begins with a ZFile's magic. Errors: those of the blob.
@@ -46,8 +46,8 @@ class Reader final : public BlobReader {
   // Single blocks, for callers that fetch, cache or decompress in threads of their own. REQUIRES: block <
   // info().blocks.
   struct StoredRange {
-    Bytes offset;  // in the ZFile
-    Bytes size;    // checksum included
+    Bytes offset{};  // in the ZFile
+    Bytes size{};    // checksum included
   };
   StoredRange stored_range(std::uint64_t block) const;
   std::size_t raw_size(std::uint64_t block) const;  // the last block may be shorter than the others
@@ -59,7 +59,7 @@ class Reader final : public BlobReader {
   Reader(SharedBlob blob, const Info& info, JumpTable table);
 
   Result<void> decode_run(std::uint64_t first, std::uint64_t last, Bytes offset, std::span<std::byte> out,
-                          std::span<std::byte> stored, const ReadContext& context) const;
+                          std::vector<std::byte>& stored, const ReadContext& context) const;
   BlockDecoder take_decoder() const;
   void return_decoder(BlockDecoder decoder) const;
 

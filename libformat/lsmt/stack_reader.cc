@@ -1,0 +1,75 @@
+#include "libformat/lsmt/stack_reader.h"
+
+#include <algorithm>
+
+namespace dadi::lsmt {
+
+namespace {
+
+using Kind = Extent::Kind;
+
+Result<void> require_within(Sectors at, Sectors length, Sectors size) {
+  if (at > size || length > size - at)
+    return Error::io("{} sectors at sector {} reach past the device's end, {}", length.value, at.value, size.value);
+  return {};
+}
+
+// Whether `next` goes on where `piece` ends, on the device and in the layer's file: one read serves both.
+bool continues(const MergedIndex::Piece& piece, const MergedIndex::Piece& next) {
+  if (piece.kind != next.kind) return false;
+  return piece.kind != Kind::kData || (piece.layer == next.layer && piece.moffset + piece.length == next.moffset);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StackReader>> StackReader::open(std::vector<LayerReader> layers) {
+  Sectors size{};
+  std::vector<std::span<const Segment>> segments;
+  std::vector<SharedBlob> blobs;
+  for (const LayerReader& layer : layers) {
+    if (layer.info().virtual_size.value > 0) size = whole_sectors(layer.info().virtual_size);
+    segments.push_back(layer.segments());
+    blobs.push_back(layer.blob());
+  }
+  DADI_TRY(MergedIndex index, MergedIndex::merge(segments, size));
+  return std::unique_ptr<StackReader>(new StackReader(std::move(blobs), std::move(index)));
+}
+
+Result<void> StackReader::read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const {
+  if (out.size() % kSectorSize != 0) return Error::invalid_argument("a read of {} bytes is not sectors", out.size());
+  DADI_CHECK(require_within(at, whole_sectors(out), size()));
+  auto cursor = index_.from(at);
+  for (const Sectors end = at + whole_sectors(out); at < end;) {
+    MergedIndex::Piece piece = cursor.next();
+    for (auto ahead = cursor; piece.end() < end; cursor = ahead) {
+      const MergedIndex::Piece following = ahead.next();
+      if (!continues(piece, following)) break;
+      piece.length += following.length;
+    }
+    piece.length = std::min(piece.length, end - at);
+    const auto target = out.first(to_bytes(piece.length).value);
+    if (piece.kind == Kind::kData)
+      DADI_CHECK(
+          blobs_[piece.layer]->read_at(to_bytes(piece.moffset), target, context).context("layer {}", piece.layer));
+    else
+      std::ranges::fill(target, std::byte{0});
+    out = out.subspan(target.size());
+    at = piece.end();
+  }
+  return {};
+}
+
+Result<Extent> StackReader::next_extent(Sectors at) const {
+  DADI_CHECK(require_within(at, {1}, size()));
+  auto cursor = index_.from(at);
+  const MergedIndex::Piece first = cursor.next();
+  Extent extent{first.kind, first.length};
+  while (!cursor.at_end()) {
+    const MergedIndex::Piece piece = cursor.next();
+    if (piece.kind != extent.kind) break;
+    extent.length += piece.length;
+  }
+  return extent;
+}
+
+}  // namespace dadi::lsmt
