@@ -1,0 +1,48 @@
+#include "libconvert/oci/staged_blobs.h"
+
+#include <algorithm>
+
+#include "libformat/base/bytes.h"
+#include "libformat/blob/file_blob.h"
+
+namespace dadi::oci {
+
+Result<StagedBlobs> StagedBlobs::create(const std::filesystem::path& parent) {
+  DADI_TRY(StagingFolder folder, StagingFolder::create(parent));
+  return StagedBlobs(std::move(folder));
+}
+
+Result<std::unique_ptr<BlobSink>> StagedBlobs::create(Bytes head_size) const {
+  DADI_TRY(auto sink, FileBlobSink::create(folder(), head_size, &Digest::hex));
+  return std::unique_ptr<BlobSink>(std::move(sink));
+}
+
+bool StagedBlobs::contains(const Digest& digest, Bytes size) const {
+  std::error_code failure;
+  const auto found = std::filesystem::file_size(folder() / digest.hex(), failure);
+  return !failure && found == size.value;
+}
+
+Result<std::vector<StagedBlobs::Blob>> StagedBlobs::list() const {
+  std::vector<Blob> blobs;
+  std::error_code failure;
+  for (auto at = std::filesystem::directory_iterator(folder(), failure);
+       !failure && at != std::filesystem::directory_iterator(); at.increment(failure)) {
+    const auto digest = Digest::parse("sha256:" + at->path().filename().string());
+    if (!digest) continue;  // the lock, or a blob that is not finished
+    const auto size = at->file_size(failure);
+    if (failure) break;
+    blobs.push_back({*digest, {size}, at->path()});
+  }
+  if (failure) return Error::from_errno(failure.value(), fmt::format("read {}", folder().string()));
+  std::ranges::sort(blobs, {}, &Blob::digest);
+  return blobs;
+}
+
+Result<std::filesystem::path> StagedBlobs::write_document(std::string_view name, std::string_view content) const {
+  const std::filesystem::path path = folder() / name;
+  DADI_CHECK(replace_file(path, as_bytes(content)));
+  return path;
+}
+
+}  // namespace dadi::oci

@@ -1,0 +1,42 @@
+// The blobs of an image that is being written, each under its digest in a staging folder. Internal to this folder.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "libconvert/oci/staging.h"
+#include "libformat/base/digest.h"
+#include "libformat/base/units.h"
+#include "libformat/blob/byte_stream.h"
+
+namespace dadi::oci {
+
+// What lies in the folder is all there is to know. Thread-safe; the sinks are for one thread each.
+class StagedBlobs {
+ public:
+  struct Blob {
+    Digest digest;
+    Bytes size;
+    std::filesystem::path path;
+  };
+
+  // In a new staging folder within `parent`. Errors: those of StagingFolder::create().
+  static Result<StagedBlobs> create(const std::filesystem::path& parent);
+
+  Result<std::unique_ptr<BlobSink>> create(Bytes head_size) const;
+  bool contains(const Digest& digest, Bytes size) const;
+  // The finished ones, ordered by digest.
+  Result<std::vector<Blob>> list() const;
+
+  // Something else, on its way to a final name: where it is now. `name` is no digest.
+  Result<std::filesystem::path> write_document(std::string_view name, std::string_view content) const;
+  const std::filesystem::path& folder() const { return folder_.path(); }
+
+ private:
+  explicit StagedBlobs(StagingFolder folder) : folder_(std::move(folder)) {}
+
+  StagingFolder folder_;
+};
+
+}  // namespace dadi::oci
