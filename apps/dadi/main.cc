@@ -22,7 +22,6 @@ constexpr auto kExamples =
 void add_commands(CLI::App& app, Session& session) {
   add_inspect(app, session);
   add_check(app, session);
-  add_verify(app, session);
   add_export(app, session);
   add_ls(app, session);
   add_cat(app, session);
