@@ -102,7 +102,7 @@ class [[nodiscard]] Result : private tl::expected<T, Error> {
   using Base::value;
 
   // NOLINTNEXTLINE(google-explicit-constructor): `return Error::io(...)` is the point
-  Result(Error error) : Base(tl::unexpect, std::move(error)) {}
+  Result(Error failure) : Base(tl::unexpect, std::move(failure)) {}
 
   template <typename... Args>
   Result context(fmt::format_string<Args...> format, Args&&... args) && {

@@ -1,0 +1,100 @@
+#include "libfs/writer/allocator.h"
+
+#include <algorithm>
+
+namespace dadi::fs {
+
+namespace {
+
+constexpr std::uint64_t kLongRun = 256;  // 1 MiB: a large file is not spread over shorter runs than this
+
+}  // namespace
+
+BlockAllocator::BlockAllocator(Ext2FileSystem& fs) : fs_(fs.get()) {}
+
+void BlockAllocator::commit() {
+  if (run_at_ > run_start_)
+    ext2fs_block_alloc_stats_range(fs_, run_start_, static_cast<blk_t>(run_at_ - run_start_), +1);
+  run_start_ = run_at_;
+}
+
+bool BlockAllocator::next_run() {
+  commit();
+  const BlockNumber last = ext2fs_blocks_count(fs_->super) - 1;
+  blk64_t start = 0;
+  const auto find = [&](BlockNumber from) {
+    return from <= last && ext2fs_find_first_zero_block_bitmap2(fs_->block_map, from, last, &start) == 0;
+  };
+  if (!find(std::max<BlockNumber>(run_end_, fs_->super->s_first_data_block))) {
+    if (second_pass_) return false;
+    second_pass_ = true;
+    if (!find(fs_->super->s_first_data_block)) return false;
+  }
+  blk64_t end = 0;
+  if (ext2fs_find_first_set_block_bitmap2(fs_->block_map, start, last, &end) != 0) end = last + 1;
+  run_start_ = run_at_ = start;
+  run_end_ = end;
+  return true;
+}
+
+void BlockAllocator::prefer(std::uint64_t blocks) {
+  const std::uint64_t wanted = std::min(blocks, kLongRun);
+  while (!second_pass_ && run_end_ - run_at_ < wanted) {
+    if (!next_run()) return;
+  }
+}
+
+Result<BlockRange> BlockAllocator::take(std::uint64_t most) {
+  if (run_at_ == run_end_ && !next_run()) {
+    exhausted_ = true;
+    return Error::exhausted("no free block is left in the file system");
+  }
+  const BlockRange taken{run_at_, std::min(most, run_end_ - run_at_)};
+  run_at_ += taken.count;
+  return taken;
+}
+
+void BlockAllocator::free(BlockRange range) {
+  ext2fs_block_alloc_stats_range(fs_, range.start, static_cast<blk_t>(range.count), -1);
+}
+
+void BlockAllocator::retire(BlockRange range) { retired_.push_back(range); }
+
+void BlockAllocator::settle() {
+  commit();
+  for (const BlockRange& range : retired_) free(range);
+  retired_.clear();
+}
+
+InodeAllocator::InodeAllocator(Ext2FileSystem& fs) : fs_(fs.get()), cursor_(EXT2_FIRST_INODE(fs->super)) {}
+
+Result<InodeNumber> InodeAllocator::take(bool directory) {
+  ext2_ino_t found = 0;
+  const auto find = [&](InodeNumber from) {
+    return from <= fs_->super->s_inodes_count && ext2fs_find_first_zero_inode_bitmap2(fs_->inode_map, from,
+                                                     fs_->super->s_inodes_count, &found) == 0;
+  };
+  if (!find(cursor_)) {
+    if (second_pass_ || !find(EXT2_FIRST_INODE(fs_->super))) {
+      exhausted_ = true;
+      return Error::exhausted("no free inode is left in the file system");
+    }
+    second_pass_ = true;
+  }
+  cursor_ = found + 1;
+  ext2fs_inode_alloc_stats2(fs_, found, +1, directory ? 1 : 0);
+  return found;
+}
+
+void InodeAllocator::free(InodeNumber inode, bool directory) {
+  ext2fs_inode_alloc_stats2(fs_, inode, -1, directory ? 1 : 0);
+}
+
+void InodeAllocator::retire(InodeNumber inode, bool directory) { retired_.emplace_back(inode, directory); }
+
+void InodeAllocator::settle() {
+  for (const auto& [inode, directory] : retired_) free(inode, directory);
+  retired_.clear();
+}
+
+}  // namespace dadi::fs

@@ -1,0 +1,90 @@
+#include "libfs/writer/layer_device.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "libformat/base/bytes.h"
+
+namespace dadi::fs {
+
+Result<void> LayerDevice::read(BlockNumber block, Block& out) const {
+  if (const auto found = metadata_.find(block); found != metadata_.end()) {
+    out = found->second->content;
+    return {};
+  }
+  if (block >= blocks()) return Error::corruption("block {} is beyond the device's {}", block, blocks());
+  return below_.read_at(sector_of(block), out).context("block {}", block);
+}
+
+void LayerDevice::put(BlockNumber block, const Block& content, bool fresh) {
+  std::unique_ptr<Pending>& slot = metadata_[block];
+  if (slot) {
+    slot->content = content;
+    slot->fresh |= fresh;
+  } else {
+    slot = std::make_unique<Pending>(Pending{content, fresh});
+  }
+}
+
+Result<bool> LayerDevice::reads_as_zero_below(BlockRange range) const {
+  const Sectors end = sector_of(range.start + range.count);
+  for (Sectors at = sector_of(range.start); at < end;) {
+    DADI_TRY(const Extent extent, below_.next_extent(at));
+    if (extent.kind == Extent::Kind::kData) return false;
+    at += extent.length;
+  }
+  return true;
+}
+
+Result<void> LayerDevice::put_zeroes(BlockRange range) {
+  if (!output_.room_for_zeroes()) {
+    static const Block kZeroes{};
+    for (std::uint64_t i = 0; i < range.count; ++i) DADI_CHECK(output_.data(range.start + i, kZeroes));
+    return {};
+  }
+  DADI_TRY(const bool already, reads_as_zero_below(range));
+  return already ? Result<void>() : output_.zeroes(range);
+}
+
+Result<void> LayerDevice::write_data(BlockNumber at, std::span<const std::byte> blocks) {
+  const auto is_zero = [&](std::size_t offset) { return all_zero(blocks.subspan(offset, kBlockSize)); };
+  for (std::size_t start = 0; start < blocks.size();) {
+    const bool zero = is_zero(start);
+    std::size_t end = start + kBlockSize;
+    while (end < blocks.size() && is_zero(end) == zero) end += kBlockSize;
+    const BlockNumber first = at + start / kBlockSize;
+    DADI_CHECK(zero ? put_zeroes({first, (end - start) / kBlockSize})
+                    : output_.data(first, blocks.subspan(start, end - start)));
+    start = end;
+  }
+  return {};
+}
+
+Result<void> LayerDevice::drop(BlockRange range) {
+  if (range.count < metadata_.size()) {
+    for (std::uint64_t i = 0; i < range.count; ++i) metadata_.erase(range.start + i);
+  } else {
+    std::erase_if(metadata_, [&](const auto& each) { return each.first - range.start < range.count; });
+  }
+  return output_.discard(range);
+}
+
+Result<void> LayerDevice::finish() {
+  std::vector<BlockNumber> order;
+  order.reserve(metadata_.size());
+  for (const auto& [block, pending] : metadata_) order.push_back(block);
+  std::ranges::sort(order);
+  Block below;
+  for (const BlockNumber block : order) {
+    const Pending& pending = *metadata_.at(block);
+    if (!pending.fresh) {
+      DADI_CHECK(below_.read_at(sector_of(block), below));
+      if (below == pending.content) continue;
+    }
+    DADI_CHECK(all_zero(pending.content) ? put_zeroes({block, 1}) : output_.metadata(block, pending.content));
+  }
+  metadata_.clear();
+  return {};
+}
+
+}  // namespace dadi::fs
