@@ -12,8 +12,6 @@
 
 #include "libformat/blob/byte_stream.h"
 
-struct archive;
-
 namespace dadi::fs {
 
 struct Timestamp {
@@ -60,23 +58,31 @@ struct ArchiveData {
 // One thread at a time.
 class LayerArchive {
  public:
-  // Reads a tar archive, uncompressed, from `source`, which must outlive this. Zero bytes are an archive without entries.
-  // Errors: corruption (not a tar), those of the source.
+  // Reads a tar archive, uncompressed, from `source`, which must outlive this. Zero bytes are an archive without
+  // entries. Errors: corruption (not a tar), host_lacks (no UTF-8 locale), those of the source.
   static Result<std::unique_ptr<LayerArchive>> open(ByteSource& source);
   ~LayerArchive();
   LayerArchive(const LayerArchive&) = delete;
   LayerArchive& operator=(const LayerArchive&) = delete;
 
   // The next entry, or none at the archive's end; content of the entry before that was not read is skipped. At the end
-  // the source is drained to its own end.
-  // Errors: corruption (a malformed header, the entry before named), unsupported (an entry that no file system can
-  // hold: the entry named), those of the source.
+  // the source is drained to its own end. After an error every call fails with the same.
+  // Paths have 1 to 4096 bytes and components of at most 255. Devices have a major number under 4096 and a minor one
+  // under 2^20. Global pax headers have no effect, as in container runtimes.
+  // Errors: corruption (a malformed header; it, or the entry before, is named), unsupported (an entry that no file
+  // system of ours can hold, and kinds of entries that are no files: the entry named), those of the source, unchanged.
   Result<std::optional<ArchiveEntry>> next_entry();
 
   // The next piece of the current regular file's content, in ascending order, or none at its end. Valid until the next
   // call of any method. Never reaches past the entry's size.
-  // Errors: corruption (the archive is cut short), those of the source.
+  // Errors: corruption (the archive is cut short; a sparse file's map contradicts itself), those of the source.
   Result<std::optional<ArchiveData>> next_data();
+
+  // After the archive's end: whether it was marked by a block of zeros, so that nothing was cut off. A stream that ends
+  // at an entry's boundary is no error here: a diff id tells better. Zero bytes count as a whole archive.
+  bool saw_end_marker() const;
+  // After the archive's end: how many bytes follow it, from the first that is not zero. They are ignored.
+  Bytes trailing_garbage() const;
 
  private:
   class Stream;

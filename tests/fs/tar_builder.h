@@ -113,7 +113,7 @@ class TarBuilder {
   using Block = std::array<char, 512>;
 
   static void put(Block& block, std::size_t at, std::size_t room, std::string_view text) {
-    std::memcpy(block.data() + at, text.data(), std::min(room, text.size()));
+    text.copy(block.data() + at, room);
   }
 
   // A number field: octal digits and a NUL where they fit, otherwise base-256, which is big-endian two's complement
