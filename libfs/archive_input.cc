@@ -45,7 +45,7 @@ void ArchiveInput::mark(Bytes position) {
   if (position >= piece_start()) {
     kept_.clear();
   } else {
-    assert(position >= mark_ && (position - mark_).value <= kept_.size());
+    assert(position >= mark_ && (piece_start() - mark_).value == kept_.size());
     kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>((position - mark_).value));
   }
   mark_ = position;

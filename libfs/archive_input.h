@@ -21,7 +21,7 @@ class ArchiveInput {
   // The next piece, valid until the next call; none at the end of the source. Errors: those of the source.
   Result<std::span<const std::byte>> next_piece();
 
-  // Remembers all bytes from `position` on, until forget().
+  // Remembers all bytes from `position` on, until forget(). There is a mark at the start.
   // REQUIRES: `position` lies in the last piece, at its end, or at or after the last mark if that is remembered still.
   void mark(Bytes position);
   // From the next piece on, nothing is remembered.
@@ -44,7 +44,7 @@ class ArchiveInput {
   std::span<const std::byte> piece_;  // delivered last
   Bytes delivered_;
   bool source_ended_ = false;
-  bool remembering_ = false;
+  bool remembering_ = true;
   Bytes mark_;
   std::vector<std::byte> kept_;    // from the mark to where the last piece starts, if the mark is before that
   std::vector<std::byte> joined_;  // an answer of since_mark() that spans pieces
