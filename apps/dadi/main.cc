@@ -20,6 +20,7 @@ constexpr auto kExamples =
     "dadi ls oci:debian-dadi /etc";
 
 void add_commands(CLI::App& app, Session& session) {
+  add_convert(app, session);
   add_inspect(app, session);
   add_check(app, session);
   add_export(app, session);

@@ -283,11 +283,12 @@ Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number,
   };
   // A block that pieces fill in part, at `assembled_at`, is put together here.
   Block assembled{};
-  std::optional<std::uint64_t> assembled_at;
+  constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
+  std::uint64_t assembled_at = kNowhere;
   const auto put_assembled = [&]() -> Result<void> {
-    if (!assembled_at) return {};
-    DADI_CHECK(put(*assembled_at, assembled));
-    assembled_at.reset();
+    if (assembled_at == kNowhere) return {};
+    DADI_CHECK(put(assembled_at, assembled));
+    assembled_at = kNowhere;
     assembled.fill(std::byte{0});
     return {};
   };
@@ -298,7 +299,7 @@ Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number,
     for (std::span<const std::byte> left = piece->bytes; !left.empty();) {
       const std::uint64_t logical = at / kBlockSize;
       const std::size_t skip = at % kBlockSize;
-      if (assembled_at && *assembled_at != logical) DADI_CHECK(put_assembled());
+      if (assembled_at != logical) DADI_CHECK(put_assembled());
       std::size_t length = std::min(left.size(), kBlockSize - skip);
       if (skip == 0 && left.size() >= kBlockSize) {
         length = left.size() / kBlockSize * kBlockSize;

@@ -1,0 +1,167 @@
+// dadi convert SRC DST
+#include "libconvert/pipeline/convert.h"
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include "apps/dadi/block_image.h"
+#include "apps/dadi/command_line.h"
+#include "apps/dadi/commands.h"
+#include "apps/dadi/compression.h"
+#include "apps/dadi/sizes.h"
+#include "apps/dadi/table.h"
+#include "libformat/base/bytes.h"
+#include "libformat/blob/file_blob.h"
+
+namespace dadi {
+namespace {
+
+struct ConvertCommand {
+  std::string source;
+  std::string destination;
+  std::string platform;
+  bool all_platforms = false;
+  CompressionOptions compression;
+  std::string virtual_size = "64G";
+  std::string media_types;
+  std::string digest_file;
+  unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
+  bool dry_run = false;
+};
+
+// Shows a conversion as one task a layer.
+class ConvertProgress final : public pipeline::ConvertObserver {
+ public:
+  explicit ConvertProgress(Session& session) : session_(session) {}
+
+  void image_selected(const oci::SelectedImage& image) override {
+    layers_ = image.manifest.layers.size();
+    session_.detail(fmt::format("{}: {} layers", image.platform.to_string(), layers_));
+  }
+  void layer_started(std::size_t number, const oci::Descriptor& source) override {
+    task_ = session_.progress().start(
+        fmt::format("layer {}/{} {}", number + 1, layers_, source.digest.brief()), source.size);
+  }
+  void layer_read(std::size_t, Bytes compressed) override { task_->set_done(compressed); }
+  void layer_finished(std::size_t, const pipeline::ConvertedLayer& layer) override {
+    task_->finish();
+    session_.detail(fmt::format("{} entries, {} segments, {} of blocks in {}", layer.entries, layer.segments,
+                                format_size(layer.data), format_size(layer.result.size)));
+  }
+  void note(const std::string& text) override { session_.note(text); }
+
+ private:
+  Session& session_;
+  std::size_t layers_ = 0;
+  std::shared_ptr<Progress::Task> task_;
+};
+
+Result<pipeline::ConvertOptions> parse_options(Session& session, const ConvertCommand& command) {
+  pipeline::ConvertOptions options;
+  DADI_TRY(options.compression, parse_compression(command.compression));
+  DADI_TRY(options.virtual_size, parse_size(command.virtual_size).context("--virtual-size"));
+  if (!command.platform.empty()) {
+    if (command.all_platforms) return Error::invalid_argument("--platform and --all-platforms exclude each other");
+    DADI_TRY(options.select.platform, oci::parse_platform(command.platform));
+  }
+  options.select.all = command.all_platforms;
+  if (command.media_types == "oci") options.media_types = oci::Family::kOci;
+  if (command.media_types == "docker") options.media_types = oci::Family::kDocker;
+  options.jobs = command.jobs;
+  options.stop = session.stop();
+  return options;
+}
+
+Json layer_json(const pipeline::ConvertedLayer& layer) {
+  return {{"source", layer.source.digest.to_string()}, {"source_size", layer.source.size.value},
+          {"digest", layer.result.digest.to_string()}, {"size", layer.result.size.value},
+          {"entries", layer.entries},                  {"segments", layer.segments},
+          {"data_size", layer.data.value}};
+}
+
+void answer(Session& session, const std::string& destination, const pipeline::ConvertResult& result) {
+  if (!session.options.json) return session.out().print("{}\n", result.root.digest.to_string());
+  Json images = Json::array();
+  for (const pipeline::ConvertedImage& image : result.images) {
+    Json layers = Json::array();
+    for (const pipeline::ConvertedLayer& layer : image.layers) layers.push_back(layer_json(layer));
+    images.push_back({{"platform", image.platform.to_string()},
+                      {"source", image.source.digest.to_string()},
+                      {"digest", image.manifest.digest.to_string()},
+                      {"layers", std::move(layers)}});
+  }
+  session.answer({{"reference", destination},
+                  {"digest", result.root.digest.to_string()},
+                  {"media_type", result.root.media_type},
+                  {"images", std::move(images)}});
+}
+
+// What would be converted, from the manifests alone.
+Result<void> show_plan(Session& session, const oci::ImageSource& source, const pipeline::ConvertOptions& options) {
+  DADI_TRY(const oci::Selection selection, oci::select(source, options.select));
+  Json images = Json::array();
+  for (const oci::SelectedImage& image : selection.images) {
+    Json layers = Json::array();
+    Table table({{"LAYER", Table::Align::kRight}, {"DIGEST"}, {"SIZE", Table::Align::kRight}});
+    for (std::size_t i = 0; i < image.manifest.layers.size(); ++i) {
+      const oci::Descriptor& layer = image.manifest.layers[i];
+      table.add({std::to_string(i + 1), layer.digest.brief(), format_size(layer.size)});
+      layers.push_back({{"source", layer.digest.to_string()}, {"source_size", layer.size.value}});
+    }
+    images.push_back({{"platform", image.platform.to_string()},
+                      {"source", image.descriptor.digest.to_string()},
+                      {"layers", std::move(layers)}});
+    if (!session.options.json) session.out().print("{}\n{}", image.platform.to_string(), table.render());
+  }
+  for (const std::string& note : selection.notes) session.note(note);
+  if (session.options.json) session.answer({{"dry_run", true}, {"images", std::move(images)}});
+  return {};
+}
+
+Result<void> run_convert(Session& session, const ConvertCommand& command) {
+  DADI_TRY(const pipeline::ConvertOptions options, parse_options(session, command));
+  DADI_TRY(const oci::Reference from, parse_image_reference(session, command.source));
+  DADI_TRY(const auto source, oci::open_source(from));
+  if (command.dry_run) return show_plan(session, *source, options);
+  if (command.destination.empty()) return Error::invalid_argument("where to? DST is missing");
+  DADI_TRY(const oci::Reference to, oci::parse_reference(command.destination));
+  DADI_TRY(const auto destination, oci::open_destination(to).context("{}", to.to_string()));
+  ConvertProgress observer(session);
+  DADI_TRY(const pipeline::ConvertResult result, pipeline::convert(*source, *destination, options, observer));
+  if (!command.digest_file.empty()) {
+    DADI_CHECK(replace_file(command.digest_file, as_bytes(result.root.digest.to_string() + "\n")));
+  }
+  answer(session, to.to_string(), result);
+  return {};
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, Session& session) {
+  auto& options = session.keep<ConvertCommand>();
+  auto* command = add_command(app, "convert", "Turn an OCI or Docker image into one of layered block devices",
+                              "dadi convert oci:debian oci:debian-dadi\n"
+                              "dadi convert --compression zstd --block-size 16K oci:debian oci:debian-dadi:small\n"
+                              "dadi convert docker-archive:saved.tar oci-archive:saved-dadi.tar");
+  command->add_option("SRC", options.source, "Image, as in oci:DIR:TAG or docker-archive:FILE")->required();
+  command->add_option("DST", options.destination, "Where the result goes, as in oci:DIR:TAG or oci-archive:FILE");
+  command->add_option("--platform", options.platform, "Which image of an index, as in linux/arm64; default: this machine's")
+      ->type_name("OS/ARCH");
+  command->add_flag("--all-platforms", options.all_platforms, "All images of an index, and an index of the results");
+  add_compression_options(*command, options.compression);
+  command->add_option("--virtual-size", options.virtual_size, "Size of the device, which costs nothing until it is used")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  command->add_option("--media-types", options.media_types, "oci or docker; default: those of the source")
+      ->check(CLI::IsMember({"oci", "docker"}));
+  command->add_option("--digestfile", options.digest_file, "Also write the result's digest to a file")
+      ->type_name("FILE");
+  command->add_option("-j,--jobs", options.jobs, "Threads that compress; changes no byte of the result")
+      ->check(CLI::Range(1u, 1024u))
+      ->capture_default_str();
+  command->add_flag("--dry-run", options.dry_run, "Only show what would be converted");
+  command->callback([&] { session.finish(run_convert(session, options).context("convert {}", options.source)); });
+}
+
+}  // namespace dadi
