@@ -5,7 +5,6 @@
 
 #include "libformat/base/bytes.h"
 #include "libformat/base/endian.h"
-#include "libfs/ext4/block_map.h"
 #include "libfs/ext4/checksum.h"
 #include "libfs/ext4/layout.h"
 
@@ -96,28 +95,32 @@ Result<void> check_directory_checksum(const Superblock& superblock, const Inode&
   return Error::corruption("the block does not match its checksum");
 }
 
-Result<void> walk_directory_blocks(
-    const Image& image, const Inode& directory,
-    const std::function<Result<void>(std::uint64_t logical, std::span<const std::byte> block)>& visit) {
-  const std::size_t block_size = image.block_size();
+Result<void> walk_directory_blocks(const Image& image, const Inode& directory, LogicalRange range,
+                                   const DirectoryBlockVisitor& visit,
+                                   const std::function<Result<void>(Error)>& fault) {
+  constexpr std::uint64_t kReadAhead = std::uint64_t{64} << 10;
+  const std::uint64_t block_size = image.block_size();
+  const std::uint64_t blocks = divide_up(directory.size.value, block_size);
+  if (range.first >= blocks) return {};
+  const std::uint64_t end = range.first + std::min(range.count, blocks - range.first);
   std::vector<std::byte> buffer;
   BlockMapEvents events;
-  events.fault = [](Error error) -> Result<void> { return error; };
+  events.fault = fault;
   events.data = [&](const FileExtent& run) -> Result<void> {
-    if (run.unwritten) return Error::corruption("block {} of the directory is unwritten", run.logical);
-    constexpr std::size_t kReadAhead = std::size_t{64} << 10;
-    const std::uint64_t step = std::max<std::uint64_t>(1, kReadAhead / block_size);
-    for (std::uint64_t done = 0; done < run.count; done += step) {
-      const std::uint64_t count = std::min(step, run.count - done);
+    if (run.unwritten) return fault(Error::corruption("block {} of the directory is unwritten", run.logical));
+    const std::uint64_t run_end = std::min(end, run.logical + run.count);
+    for (std::uint64_t logical = std::max(range.first, run.logical); logical < run_end;) {
+      const std::uint64_t count = std::min(std::max<std::uint64_t>(1, kReadAhead / block_size), run_end - logical);
       buffer.resize(count * block_size);
-      DADI_CHECK(image.read(run.physical + done, buffer));
+      const std::uint64_t physical = run.physical + (logical - run.logical);
+      DADI_CHECK(image.read(physical, buffer));
       for (std::uint64_t i = 0; i < count; ++i)
-        DADI_CHECK(visit(run.logical + done + i, std::span(buffer).subspan(i * block_size, block_size)));
+        DADI_CHECK(visit(logical + i, physical + i, std::span(buffer).subspan(i * block_size, block_size)));
+      logical += count;
     }
     return {};
   };
-  const std::uint64_t blocks = divide_up(directory.size.value, block_size);
-  return walk_block_map(image, directory, {.first = 0, .count = blocks}, events);
+  return walk_block_map(image, directory, {.first = range.first, .count = end - range.first}, events);
 }
 
 }  // namespace dadi::fs

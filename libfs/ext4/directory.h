@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "libformat/base/result.h"
+#include "libfs/ext4/block_map.h"
 #include "libfs/ext4/image.h"
 #include "libfs/ext4/volume.h"
 
@@ -44,10 +45,14 @@ Result<std::size_t> index_records(const Superblock& superblock, std::span<const 
 Result<void> check_directory_checksum(const Superblock& superblock, const Inode& directory, std::uint64_t logical,
                                       std::span<const std::byte> block);
 
-// Visits the blocks of a directory in order, leaving out holes. Checksums are not looked at.
-// Errors: corruption (a damaged block map, unwritten blocks), those of the visitor and the device.
-Result<void> walk_directory_blocks(
-    const Image& image, const Inode& directory,
-    const std::function<Result<void>(std::uint64_t logical, std::span<const std::byte> block)>& visit);
+// Sees a directory's block, its number in the directory and in the file system.
+using DirectoryBlockVisitor =
+    std::function<Result<void>(std::uint64_t logical, std::uint64_t physical, std::span<const std::byte> block)>;
+
+// Visits blocks of a directory in order, leaving out holes. Checksums are not looked at. What is wrong with the block
+// map, and blocks that are unwritten, go to `fault`; if that returns no error, the walk leaves them out.
+// Errors: those of `visit`, `fault` and the device.
+Result<void> walk_directory_blocks(const Image& image, const Inode& directory, LogicalRange range,
+                                   const DirectoryBlockVisitor& visit, const std::function<Result<void>(Error)>& fault);
 
 }  // namespace dadi::fs

@@ -77,6 +77,12 @@ Result<std::vector<std::byte>> Image::read_within(std::uint64_t block, std::size
   return std::vector<std::byte>(wanted.begin(), wanted.end());
 }
 
+Result<std::vector<std::byte>> Image::raw_superblock() const {
+  std::vector<std::byte> raw(layout::kSuperblockSize);
+  DADI_CHECK(device_->read_at(whole_sectors(Bytes{layout::kSuperblockOffset}), raw, context_).context("superblock"));
+  return raw;
+}
+
 Result<GroupDescriptor> Image::group(std::uint32_t group) const {
   const std::uint32_t per_block = block_size() / superblock_.descriptor_size;
   const std::uint64_t block = std::uint64_t{superblock_.first_data_block} + 1 + group / per_block;

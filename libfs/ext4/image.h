@@ -53,6 +53,9 @@ class Image {
   Result<void> read(std::uint64_t first, std::span<std::byte> out) const;
   Result<std::vector<std::byte>> read_block(std::uint64_t number) const;
 
+  // The 1024 bytes that the superblock was parsed from.
+  Result<std::vector<std::byte>> raw_superblock() const;
+
   // REQUIRES: group < group_count. The descriptor's checksum is not looked at.
   Result<GroupDescriptor> group(std::uint32_t group) const;
 

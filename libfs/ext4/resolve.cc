@@ -56,6 +56,8 @@ Result<Inode> Volume::resolve(std::string_view path, bool follow_last) const {
     if (target.starts_with('/')) trail.resize(1);
     push_components(target, todo);
   }
+  if (path.ends_with('/') && trail.back().attributes.type != FileType::kDirectory)
+    return Error::invalid_argument("{}: not a directory", path);
   return trail.back();
 }
 

@@ -37,7 +37,7 @@ Result<void> walk_directory(const Image& image, const Inode& directory,
     return Error::exhausted("inode {}: a directory of {} bytes", directory.number, directory.size.value);
   DADI_CHECK(refuse_inline_data(directory));
 
-  const auto visit_block = [&](std::uint64_t logical, std::span<const std::byte> block) -> Result<void> {
+  const auto visit_block = [&](std::uint64_t logical, std::uint64_t, std::span<const std::byte> block) -> Result<void> {
     const auto visit_entry = [&](const RawEntry& entry) -> Result<void> {
       if (entry.inode == 0 || (logical == 0 && (entry.name == "." || entry.name == ".."))) return {};
       if (const auto problem = name_problem(entry.name))
@@ -47,7 +47,8 @@ Result<void> walk_directory(const Image& image, const Inode& directory,
     DADI_CHECK(check_directory_checksum(image.superblock(), directory, logical, block).context("block {}", logical));
     return walk_entries(image.superblock(), block, visit_entry).context("block {}", logical);
   };
-  return walk_directory_blocks(image, directory, visit_block).context("directory inode {}", directory.number);
+  return walk_directory_blocks(image, directory, {}, visit_block, refuse)
+      .context("directory inode {}", directory.number);
 }
 
 // The part of `out`, the bytes from `offset` of a file on, that a run of blocks holds.

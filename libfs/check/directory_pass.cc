@@ -1,0 +1,179 @@
+#include <algorithm>
+#include <functional>
+
+#include "libformat/base/endian.h"
+#include "libfs/check/state.h"
+#include "libfs/ext4/directory.h"
+#include "libfs/ext4/htree_hash.h"
+#include "libfs/ext4/inode.h"
+#include "libfs/ext4/layout.h"
+
+namespace dadi::fs {
+namespace {
+
+constexpr std::uint64_t kLargestDirectory = std::uint64_t{1} << 30;
+
+// A name's fingerprint and where its entry is.
+struct NameMark {
+  std::uint64_t fingerprint = 0;
+  std::uint32_t block = 0;
+  std::uint32_t offset = 0;
+};
+
+class DirectoryCheck {
+ public:
+  DirectoryCheck(CheckState& state, DirectoryRecord& record, BlockSet& seen)
+      : state_(state), record_(record), seen_(seen), place_(Place::of_inode(record.number)) {}
+
+  Result<void> run() {
+    DADI_TRY(const auto raw, state_.image.raw_inode(record_.number));
+    inode_ = decode_inode(state_.superblock(), record_.number, raw);
+    const std::uint64_t blocks = inode_.size.value / state_.superblock().block_size;
+    if (inode_.size.value > kLargestDirectory)
+      return Error::exhausted("inode {}: a directory of {} bytes", record_.number, inode_.size.value);
+    is_indexed_ = (inode_.flags & layout::inode_flag::kIndexed) != 0 &&
+                  state_.superblock().has_compatible(layout::compatible::kDirectoryIndex);
+    if (is_indexed_) ranges_.resize(blocks);
+
+    const auto visit = [this](std::uint64_t logical, std::uint64_t physical, std::span<const std::byte> block) {
+      return visit_block(logical, physical, block);
+    };
+    // What is wrong with the block map was told when the inode was checked.
+    const auto ignore = [](const Error&) -> Result<void> { return {}; };
+    DADI_CHECK(walk_directory_blocks(state_.image, inode_, {}, visit, ignore));
+    if (next_block_ < blocks) fault_hole(blocks);
+    if (!has_dots_) state_.findings.fault(place_, "\".\" and \"..\" are not its first entries");
+    DADI_CHECK(check_duplicates());
+    return is_indexed_ ? check_index(state_, inode_, ranges_) : Result<void>();
+  }
+
+ private:
+  void fault_hole(std::uint64_t end) {
+    state_.findings.fault(place_, "blocks {} to {} of the directory are missing", next_block_, end - 1);
+  }
+
+  Result<void> visit_block(std::uint64_t logical, std::uint64_t physical, std::span<const std::byte> block) {
+    if (logical > next_block_) fault_hole(logical);
+    next_block_ = logical + 1;
+    if (seen_.add(physical, 1)) return {};  // in use twice: a fault already
+    if (logical == 0) read_hash_version(block);
+    if (auto holds = check_directory_checksum(state_.superblock(), inode_, logical, block); !holds)
+      state_.findings.fault(place_, "block {}: {}", logical, holds.error().message());
+
+    std::size_t index = 0;
+    const auto visit = [&](const RawEntry& entry) -> Result<void> {
+      visit_entry(logical, index++, entry);
+      return {};
+    };
+    if (auto walked = walk_entries(state_.superblock(), block, visit); !walked)
+      state_.findings.fault(place_, "block {}: {}", logical, walked.error().message());
+    return {};
+  }
+
+  void read_hash_version(std::span<const std::byte> block) {
+    hash_.version = load_le<std::uint8_t>(block, layout::htree::kRootHashVersion);
+    hash_.is_signed = (state_.superblock().flags & layout::super::kFlagUnsignedHash) == 0;
+    hash_.seed = state_.superblock().hash_seed;
+    if (hash_.version > layout::htree::kTea) ranges_.clear();  // check_index tells
+  }
+
+  void visit_entry(std::uint64_t logical, std::size_t index, const RawEntry& entry) {
+    if (logical == 0 && index < 2) {
+      visit_dot(index, entry);
+      return;
+    }
+    if (entry.inode == 0) return;
+    if (const auto problem = name_problem(entry.name))
+      state_.findings.fault(place_, "the name {:?} {}", entry.name, *problem);
+    names_.push_back({.fingerprint = std::hash<std::string_view>()(entry.name),
+                      .block = static_cast<std::uint32_t>(logical),
+                      .offset = static_cast<std::uint32_t>(entry.offset)});
+    if (logical < ranges_.size()) {
+      const std::uint32_t hash = htree_hash(hash_, entry.name);
+      ranges_[logical].lowest = std::min(ranges_[logical].lowest, hash);
+      ranges_[logical].highest = std::max(ranges_[logical].highest, hash);
+    }
+    follow(entry);
+  }
+
+  // "." and "..", the first two entries of a directory.
+  void visit_dot(std::size_t index, const RawEntry& entry) {
+    const std::string_view due = index == 0 ? "." : "..";
+    if (entry.name != due || entry.inode == 0) {
+      state_.findings.fault(place_, "{:?} where {:?} is due", entry.name, due);
+      if (entry.inode != 0) follow(entry);
+      return;
+    }
+    has_dots_ = index == 1;
+    check_type(entry, FileType::kDirectory);
+    if (index == 0 && entry.inode != record_.number)
+      state_.findings.fault(place_, "\".\" leads to inode {}", entry.inode);
+    if (index == 1) record_.dot_dot = entry.inode;
+    InodeRecord* target = state_.find(entry.inode);
+    if (target != nullptr) ++target->links_found;
+    if (target == nullptr || target->type != FileType::kDirectory)
+      state_.findings.fault(place_, "{:?} leads to inode {}, which is no directory", due, entry.inode);
+  }
+
+  // What an ordinary entry leads to.
+  void follow(const RawEntry& entry) {
+    const Superblock& sb = state_.superblock();
+    if (entry.inode == kRootInode || entry.inode < sb.first_inode || entry.inode > sb.inode_count) {
+      state_.findings.fault(place_, "{:?} leads to inode {}, which cannot be", entry.name, entry.inode);
+      return;
+    }
+    InodeRecord* target = state_.find(entry.inode);
+    if (target == nullptr) {
+      state_.findings.fault(place_, "{:?} leads to inode {}, which is not in use", entry.name, entry.inode);
+      return;
+    }
+    check_type(entry, target->type);
+    ++target->links_found;
+    if (target->parent == 0) {
+      target->parent = record_.number;
+    } else if (target->type == FileType::kDirectory) {
+      state_.findings.fault(place_, "{:?} is a second link to directory inode {}", entry.name, entry.inode);
+    }
+  }
+
+  void check_type(const RawEntry& entry, FileType type) {
+    if (!state_.superblock().has_incompatible(layout::incompatible::kFileType)) return;
+    if (entry.file_type == directory_file_type(type)) return;
+    state_.findings.fault(place_, "{:?} is stated to be of kind {}, but is of kind {}", entry.name, entry.file_type,
+                          directory_file_type(type));
+  }
+
+  // Equal names have equal fingerprints. That different ones do is not likely, and then the image was made for it.
+  Result<void> check_duplicates() {
+    std::ranges::sort(names_, {}, &NameMark::fingerprint);
+    for (std::size_t i = 1; i < names_.size(); ++i) {
+      if (names_[i].fingerprint != names_[i - 1].fingerprint) continue;
+      state_.findings.fault(place_, "the entries in block {} at {} and in block {} at {} have the same name",
+                            names_[i - 1].block, names_[i - 1].offset, names_[i].block, names_[i].offset);
+    }
+    return {};
+  }
+
+  CheckState& state_;
+  DirectoryRecord& record_;
+  BlockSet& seen_;
+  Place place_;
+  Inode inode_;
+  HtreeHash hash_;
+  std::uint64_t next_block_ = 0;
+  bool has_dots_ = false;
+  bool is_indexed_ = false;
+  std::vector<HashRange> ranges_;  // of an indexed directory: by block
+  std::vector<NameMark> names_;
+};
+
+}  // namespace
+
+Result<void> check_directories(CheckState& state) {
+  BlockSet seen(state.superblock());
+  for (DirectoryRecord& record : state.directories)
+    DADI_CHECK(DirectoryCheck(state, record, seen).run().context("inode {}", record.number));
+  return {};
+}
+
+}  // namespace dadi::fs
