@@ -248,7 +248,7 @@ TEST(DamagedArchive, MutationsNeverDoWorseThanFail) {
   const Archive original = rich_archive();
   ASSERT_TRUE(read_archive(original).has_value());
   int read = 0;
-  for (int round = 0; round < 20'000; ++round) {
+  for (int round = 0; round < 5'000; ++round) {
     Archive bytes = original;
     for (unsigned i = 0; i <= random() % 4; ++i) {
       const std::size_t block = random() % (bytes.size() / 512) * 512;
@@ -281,7 +281,7 @@ TEST(DamagedArchive, MutationsNeverDoWorseThanFail) {
       EXPECT_FALSE(archive.error().message().empty());
     }
   }
-  EXPECT_GT(read, 2000);  // the mutations reach past the first check
+  EXPECT_GT(read, 500);  // the mutations reach past the first check
 }
 
 }  // namespace
