@@ -13,8 +13,7 @@ namespace dadi {
 namespace {
 
 constexpr auto kExamples =
-    "scripts/demo                                # from a checkout: builds all of this, and tries it\n"
-    "dadi convert oci:debian oci:debian-dadi     # an OCI image to layered block devices\n"
+    "dadi convert oci:debian oci:debian-dadi\n"
     "dadi inspect oci:debian-dadi\n"
     "dadi check oci:debian-dadi\n"
     "dadi ls oci:debian-dadi /etc";
@@ -23,6 +22,7 @@ void add_commands(CLI::App& app, Session& session) {
   add_convert(app, session);
   add_inspect(app, session);
   add_check(app, session);
+  add_verify(app, session);
   add_export(app, session);
   add_ls(app, session);
   add_cat(app, session);

@@ -1,0 +1,93 @@
+#include "libconvert/pipeline/layer_conversion.h"
+
+#include <algorithm>
+
+#include "libconvert/oci/converted.h"
+#include "libconvert/pipeline/layer_blob.h"
+#include "libconvert/pipeline/layer_stream.h"
+#include "libformat/base/bytes.h"
+#include "libfs/layer_archive.h"
+#include "libfs/writer/ext2_file_system.h"
+#include "libfs/writer/layer_planner.h"
+
+namespace dadi::pipeline {
+
+namespace {
+
+// 16 bytes that a purpose and a chain id determine.
+std::array<std::byte, 16> derive(std::string_view purpose, const Digest& chain_id) {
+  const Digest digest = Digest::of(as_bytes(fmt::format("dadi {}\n{}\n", purpose, chain_id.to_string())));
+  std::array<std::byte, 16> bytes;
+  std::copy_n(digest.raw().begin(), bytes.size(), bytes.begin());
+  return bytes;
+}
+
+// Named after the bottom layer, so that images which share it share its blob, and others have other file systems.
+fs::FormatOptions format_options(Bytes size, const Digest& chain_id) {
+  fs::FormatOptions options{size, derive("file system", chain_id), derive("directory hash", chain_id)};
+  options.uuid[6] = (options.uuid[6] & std::byte{0x0F}) | std::byte{0x80};  // version 8: vendor's own
+  options.uuid[8] = (options.uuid[8] & std::byte{0x3F}) | std::byte{0x80};
+  return options;
+}
+
+}  // namespace
+
+Result<ConvertedLayer> convert_layer(const oci::ImageSource& source, oci::ImageDestination& destination,
+                                     const LayerTask& task, fs::PlannedStack& stack, oci::Family family,
+                                     const ConvertOptions& options, ConvertObserver& observer, bool& out_of_room) {
+  LayerStreamOptions stream_options;
+  stream_options.stop = options.stop;
+  stream_options.progress = [&](Bytes read) { observer.layer_read(task.number, read); };
+  DADI_TRY(auto stream, open_layer_stream(source, task.source, task.diff_id, std::move(stream_options)));
+  DADI_TRY(auto archive, fs::LayerArchive::open(*stream));
+
+  lsmt::LayerInfo info;
+  info.virtual_size = options.virtual_size;
+  info.uuid = lsmt::Uuid::of(task.chain_id);
+  if (task.chain_below != nullptr) info.parent = lsmt::Uuid::of(*task.chain_below);
+  DADI_TRY(auto sink, destination.create_blob(kLayerBlobHead));
+  DADI_TRY(auto blob, LayerBlob::create(std::move(sink), info, options.compression, options.jobs));
+
+  fs::PlannedStack::Layer output(blob->layer());
+  fs::LayerDevice device(stack, output);
+  if (task.chain_below == nullptr)
+    DADI_CHECK(fs::Ext2FileSystem::format(device, format_options(options.virtual_size, task.chain_id)));
+  DADI_TRY(auto planner, fs::LayerPlanner::open(device));
+  auto planned = planner->apply(*archive);
+  if (planned) planned = planner->finish();
+  out_of_room = planner->out_of_room();
+  DADI_CHECK(std::move(planned));
+  DADI_TRY(const LayerBlob::Finished finished, blob->finish());
+  stack.absorb(std::move(output));
+
+  return ConvertedLayer{.source = task.source,
+                        .result = oci::block_layer_descriptor(finished.blob.digest, finished.blob.size, family),
+                        .entries = planner->entries(),
+                        .segments = finished.layer.records,
+                        .data = finished.layer.data};
+}
+
+Result<Bytes> fitting_virtual_size(const oci::ImageSource& source, const oci::SelectedImage& image,
+                                   const std::stop_token& stop) {
+  constexpr std::uint64_t kBytesPerInode = 16384;
+  constexpr std::uint64_t kStep = std::uint64_t{64} << 20;
+  std::uint64_t blocks = 0;
+  std::uint64_t inodes = 16;
+  for (std::size_t i = 0; i < image.manifest.layers.size(); ++i) {
+    LayerStreamOptions options;
+    options.stop = stop;
+    DADI_TRY(auto stream, open_layer_stream(source, image.manifest.layers[i], image.config.diff_ids()[i], options));
+    DADI_TRY(auto archive, fs::LayerArchive::open(*stream));
+    while (true) {
+      DADI_TRY(const auto entry, archive->next_entry());
+      if (!entry) break;
+      ++inodes;
+      blocks += 1 + (entry->attributes.type == fs::FileType::kRegular ? divide_up(entry->size.value, fs::kBlockSize) : 0);
+    }
+  }
+  // The tables of the file system take less than a fiftieth; directories and extents are within the entries' own blocks.
+  const std::uint64_t needed = std::max(blocks * fs::kBlockSize / 50 * 51, inodes * kBytesPerInode);
+  return Bytes{round_up(needed + kStep / 2, kStep)};
+}
+
+}  // namespace dadi::pipeline

@@ -1,0 +1,28 @@
+// One layer of an image, planned on those below it and written as a block layer. Internal to this folder.
+#pragma once
+
+#include "libconvert/pipeline/convert.h"
+#include "libfs/writer/planned_stack.h"
+
+namespace dadi::pipeline {
+
+// One layer's place in its image.
+struct LayerTask {
+  std::size_t number = 0;  // 0: bottom
+  const oci::Descriptor& source;
+  const Digest& diff_id;
+  const Digest& chain_id;
+  const Digest* chain_below = nullptr;  // none: bottom
+};
+
+// Plans the layer on `stack` and makes it a part of that. The bottom layer makes the file system first. Sets
+// `out_of_room` when the file system was too small.
+Result<ConvertedLayer> convert_layer(const oci::ImageSource& source, oci::ImageDestination& destination,
+                                     const LayerTask& task, fs::PlannedStack& stack, oci::Family family,
+                                     const ConvertOptions& options, ConvertObserver& observer, bool& out_of_room);
+
+// A virtual size that holds all layers of an image, by reading them. Errors: those of the layers' streams.
+Result<Bytes> fitting_virtual_size(const oci::ImageSource& source, const oci::SelectedImage& image,
+                                   const std::stop_token& stop);
+
+}  // namespace dadi::pipeline
