@@ -105,8 +105,12 @@ Result<void> check_index_place(const Header& header, const Header& trailer, Byte
   if (at < Bytes{kHeaderSize} || at.value % kSectorSize != 0 || at > trailer_at || size > (trailer_at - at).value)
     return Error::corruption("lsmt trailer: an index of {} records at {}", trailer.index_size, at.value);
   const std::uint64_t between = (trailer_at - at).value;
-  if (between == round_up(size, kSectorSize)) return {};
-  if (between == size && header.flags == kCommittedHeader) return turbo_oci();  // only there nothing is padded
+  if (header.flags == kCommittedHeader) {
+    if (between == size && trailer.index_size % kPaddingUnit == 0) return {};
+    if (between == size) return turbo_oci();  // nothing is padded there
+  } else if (between == round_up(size, kSectorSize)) {
+    return {};
+  }
   return Error::corruption("lsmt trailer: {} index records at {} do not lead to the trailer at {}", trailer.index_size,
                            at.value, trailer_at.value);
 }
