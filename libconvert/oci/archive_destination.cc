@@ -1,5 +1,7 @@
 #include "libconvert/oci/archive_destination.h"
 
+#include <array>
+#include <bit>
 #include <cstring>
 
 #include "libconvert/oci/layout_destination.h"
@@ -8,6 +10,7 @@
 #include "libconvert/oci/verified_source.h"
 #include "libformat/base/bytes.h"
 #include "libformat/blob/file_blob.h"
+#include "libformat/blob/memory_blob.h"
 
 namespace dadi::oci {
 

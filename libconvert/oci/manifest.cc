@@ -47,7 +47,7 @@ Json head_json(std::string_view media_type, const std::string& artifact_type) {
   return json;
 }
 
-Json to_json(const std::vector<Descriptor>& descriptors) {
+Json list_json(const std::vector<Descriptor>& descriptors) {
   Json json = Json::array();
   for (const Descriptor& descriptor : descriptors) json.push_back(oci::to_json(descriptor));
   return json;
@@ -86,7 +86,7 @@ Result<Manifest> Manifest::parse(std::span<const std::byte> bytes, std::string_v
 std::string Manifest::to_json() const {
   Json json = head_json(media_type, artifact_type);
   json["config"] = oci::to_json(config);
-  json["layers"] = oci::to_json(layers);
+  json["layers"] = list_json(layers);
   add_tail(json, subject, annotations);
   return dump_json(json);
 }
@@ -110,7 +110,7 @@ Result<Index> Index::parse(std::span<const std::byte> bytes, std::string_view me
 
 std::string Index::to_json() const {
   Json json = head_json(media_type, artifact_type);
-  json["manifests"] = oci::to_json(manifests);
+  json["manifests"] = list_json(manifests);
   add_tail(json, subject, annotations);
   return dump_json(json);
 }
