@@ -1,0 +1,86 @@
+// dadi verify SRC DST
+#include "apps/dadi/block_image.h"
+#include "apps/dadi/command_line.h"
+#include "apps/dadi/commands.h"
+#include "apps/dadi/printable.h"
+#include "libconvert/pipeline/layer_stream.h"
+#include "libfs/ext4/volume.h"
+#include "libfs/layer_archive.h"
+#include "libfs/model/compare.h"
+#include "libfs/model/tree_model.h"
+
+namespace dadi {
+namespace {
+
+struct VerifyOptions {
+  std::string source;
+  ImageOptions converted;
+};
+
+// Applies one layer of the source to the model, its digest and diff id verified on the way.
+Result<void> apply_layer(Session& session, const StoredImage& source, std::size_t number, fs::TreeModel& model) {
+  const oci::Descriptor& layer = source.image.manifest.layers[number];
+  const auto task = session.progress().start(
+      fmt::format("source layer {}/{}", number + 1, source.image.manifest.layers.size()), layer.size);
+  const auto show = [&task](Bytes read) { task->set_done(read); };
+  DADI_TRY(const auto stream, pipeline::open_layer_stream(*source.source, layer, source.image.config.diff_ids()[number],
+                                                          {.stop = session.stop(), .progress = show}));
+  DADI_TRY(const auto archive, fs::LayerArchive::open(*stream));
+  DADI_CHECK(model.apply(*archive));
+  task->finish();
+  return {};
+}
+
+Result<void> apply_layers(Session& session, const StoredImage& source, fs::TreeModel& model) {
+  const auto& layers = source.image.manifest.layers;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    DADI_CHECK(apply_layer(session, source, i, model).context("layer {} ({})", i + 1, layers[i].digest.brief()));
+  }
+  return {};
+}
+
+Result<std::optional<std::string>> compare(Session& session, const VerifyOptions& options) {
+  DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.source));
+  if (reference.kind == oci::Reference::Kind::kLayers || reference.kind == oci::Reference::Kind::kConfig) {
+    return Error::invalid_argument("{} is no image with layers that are archives", options.source);
+  }
+  DADI_TRY(const StoredImage source, open_stored_image(session, reference, options.converted.platform));
+  DADI_TRY(const auto device, open_device(session, options.converted).context("{}", options.converted.reference));
+  DADI_TRY(const auto volume, fs::Volume::open(device).context("{}", options.converted.reference));
+  fs::TreeModel model;
+  DADI_CHECK(apply_layers(session, source, model));
+  const auto task = session.progress().start("compare", {});
+  const auto show = [&task](Bytes read) { task->set_done(read); };
+  DADI_TRY(auto difference, fs::first_difference(model, *volume, show).context("{}", options.converted.reference));
+  task->finish();
+  return difference;
+}
+
+Result<void> verify(Session& session, const VerifyOptions& options) {
+  DADI_TRY(const auto difference, compare(session, options));
+  if (session.options.json) {
+    Json object = {{"source", as_utf8(options.source)},
+                   {"reference", as_utf8(options.converted.reference)},
+                   {"equal", !difference.has_value()}};
+    if (difference) object["difference"] = as_utf8(*difference);
+    session.answer(object);
+  }
+  if (difference) return Error::corruption("{} differs: {}", options.converted.reference, *difference);
+  if (!session.options.json) session.out().print("OK: the same tree\n");
+  return {};
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Session& session) {
+  auto& options = session.keep<VerifyOptions>();
+  auto* command = add_command(app, "verify", "That a converted image holds the same tree as its source, entry by entry",
+                              "dadi verify oci:debian oci:debian-dadi");
+  command->add_option("SRC", options.source, "The image that was converted")->required();
+  command->add_option("DST", options.converted.reference, "What it was converted to")->required();
+  command->add_option("--platform", options.converted.platform, "Which of an index's images, as in linux/arm64")
+      ->type_name("OS/ARCH");
+  command->callback([&] { session.finish(verify(session, options).context("verify {}", options.source)); });
+}
+
+}  // namespace dadi
