@@ -15,7 +15,7 @@ namespace {
 
 Error no_registry() {
   return Error::unsupported("images on registries are not read or written yet")
-      .with_hint("copy the image to a folder first: skopeo copy docker://IMAGE oci:DIR:TAG");
+      .with_hint("a folder is written oci:DIR:TAG; skopeo copy docker://IMAGE oci:DIR:TAG fills it from a registry");
 }
 
 Result<std::unique_ptr<ImageSource>> open_folder(const Reference& reference) {

@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kMaxDepth = 64;
 // An object's members are kept in a list, and each new one is compared with all before it: what that may cost, in
 // bytes compared. Tens of thousands of members pass.
-constexpr std::uint64_t kMaxWork = std::uint64_t{1} << 33;
+constexpr std::uint64_t kMaxWork = std::uint64_t{1} << 31;
 
 // Looks at brackets and commas only, before the parser gets to see the text. Leaves malformed text to the parser.
 Result<void> require_reasonable(std::string_view text) {

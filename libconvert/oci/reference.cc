@@ -118,16 +118,17 @@ Result<Reference> parse_config(std::string_view text) {
   return reference;
 }
 
-// What image store is at that path, if any.
-std::optional<Kind> recognise(const fs::path& path) {
+// What image store is at that path, if any. Errors: unsupported (an archive that is compressed).
+Result<std::optional<Kind>> recognise(const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored))
     return FolderTree(path).contains(kLayoutFile) ? std::optional(Kind::kLayout) : std::nullopt;
   auto blob = FolderTree("").open(path.string());
-  if (!blob) return std::nullopt;
+  if (!blob) return std::optional<Kind>();
   auto archive = TarTree::open(std::move(*blob));
-  if (!archive) return std::nullopt;
-  if ((*archive)->contains(kLayoutFile)) return Kind::kOciArchive;
+  if (!archive && archive.error().code() == ErrorCode::kUnsupported) return std::move(archive).error();
+  if (!archive) return std::optional<Kind>();
+  if ((*archive)->contains(kLayoutFile)) return std::optional(Kind::kOciArchive);
   return (*archive)->contains(kDockerArchiveFile) ? std::optional(Kind::kDockerArchive) : std::nullopt;
 }
 
@@ -139,7 +140,7 @@ Result<std::optional<Reference>> guess(std::string_view text) {
     DADI_TRY([[maybe_unused]] const auto digest, take_digest(path));
     path = path.substr(0, path.find(':'));
   }
-  const auto kind = recognise(path);
+  DADI_TRY(const auto kind, recognise(path));
   if (!kind) return std::optional<Reference>();
   Reference reference;
   if (path == text) {  // colons and all
@@ -152,7 +153,10 @@ Result<std::optional<Reference>> guess(std::string_view text) {
   return std::optional(std::move(reference));
 }
 
-bool looks_like_path(std::string_view text) {
+// A folder does not make its name a path: people have folders named after images.
+bool is_path(std::string_view text) {
+  std::error_code ignored;
+  if (fs::is_regular_file(text, ignored)) return true;
   return text.starts_with('/') || text.starts_with("./") || text.starts_with("../") || text == "." || text == "..";
 }
 
@@ -161,7 +165,7 @@ Error no_store(std::string_view text) {
   std::error_code ignored;
   if (fs::exists(path, ignored))
     return Error::invalid_argument("neither an OCI layout nor an image archive is there")
-        .with_hint("oci:DIR is a layout to be made; layers:FILE is a block layer, config:FILE a runtime's config");
+        .with_hint("oci:DIR is a layout to be made, layers:FILE a block layer, docker://NAME an image on a registry");
   return Error::not_found("no such file or folder").with_hint("for a new layout, write oci:{}", path);
 }
 
@@ -183,7 +187,7 @@ Result<Reference> parse(std::string_view text) {
           .with_hint("copy the image first: skopeo copy {} oci:DIR:TAG", text);
   DADI_TRY(auto guessed, guess(text));
   if (guessed) return std::move(*guessed);
-  if (looks_like_path(text)) return no_store(text);
+  if (is_path(text)) return no_store(text);
   return parse_registry_name(text);
 }
 

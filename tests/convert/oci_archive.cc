@@ -3,6 +3,8 @@
 
 #include "libconvert/oci/file_tree.h"
 #include "libconvert/oci/image.h"
+#include "libconvert/oci/tar_writer.h"
+#include "libformat/blob/file_blob.h"
 #include "libformat/blob/memory_blob.h"
 #include "tests/convert/oci_fixture.h"
 
@@ -100,6 +102,23 @@ TEST(TarTree, ReadsBinarySizes) {
   const auto tree = open_tar(member);
   ASSERT_OK(tree);
   EXPECT_EQ(content(**tree, "a"), "hello");
+}
+
+TEST(TarWriter, MembersOfEightGibibytesAndMoreAreReadBackByUsAndByTar) {
+  const TempFolder temp;
+  for (const std::uint64_t size : {(std::uint64_t{1} << 33) - 1, std::uint64_t{1} << 33, std::uint64_t{9} << 30}) {
+    const auto header = TarWriter::header("blobs/sha256/x", {size}, '0', 0644);
+    write_text(temp / "big.tar", as_text(header));
+    fs::resize_file(temp / "big.tar", 512 + round_up(size, 512) + 1024);  // sparse
+    const auto file = FileBlob::open(temp / "big.tar");
+    ASSERT_OK(file);
+    const auto tree = TarTree::open(*file);
+    ASSERT_OK(tree);
+    const auto member = (*tree)->open("blobs/sha256/x");
+    ASSERT_OK(member);
+    EXPECT_EQ((*member)->size().value, size);
+    EXPECT_TRUE(run("tar -tvf " + (temp / "big.tar").string() + " | grep ' " + std::to_string(size) + " '"));
+  }
 }
 
 TEST(TarTree, SaysWhereAnArchiveIsCutShort) {

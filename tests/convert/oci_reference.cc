@@ -166,6 +166,8 @@ TEST(Reference, SaysWhatABarePathIsNot) {
   write_text(temp / "text", "hello");
   EXPECT_FAILS(parse_reference((temp / "text").string()), kInvalidArgument, "neither");
   EXPECT_FAILS(parse_reference(temp.path().string()), kInvalidArgument, "neither");
+  write_text(temp / "image.tgz", "\x1f\x8b\x08" + std::string(600, 'x'));
+  EXPECT_FAILS(parse_reference((temp / "image.tgz").string()), kUnsupported, "compressed");
 }
 
 }  // namespace
