@@ -97,8 +97,8 @@ class Comparison {
   Result<Difference> compare_directory(const Directory& directory);
   Result<Difference> compare_child(const Directory& directory, const std::string& name, const TreeNode& node,
                                    InodeNumber number);
-  Result<Difference> compare_inode(const TreeNode& node, const Inode& inode, bool is_root);
-  Difference compare_links(const TreeNode& node, const Inode& inode, bool is_root) const;
+  Result<Difference> compare_inode(const TreeNode& node, const Inode& inode);
+  std::uint32_t directory_links(const TreeNode& node) const;
   Result<Difference> compare_content(const TreeNode& node, const Inode& inode);
   Difference compare_group(const TreeNode& node, InodeNumber number);
 
@@ -118,8 +118,8 @@ Result<Difference> Comparison::run() {
   DADI_TRY(const auto entries, volume_.list(root));
   has_lost_and_found_ = !model_.root().children.contains(kLostAndFound) &&
                         std::ranges::find(entries, kLostAndFound, &DirectoryEntry::name) != entries.end();
-  DADI_TRY(auto difference, compare_inode(model_.root(), root, true).context("/"));
-  if (difference) return "/: " + *difference;
+  DADI_TRY(auto difference, compare_inode(model_.root(), root).context("\"/\""));
+  if (difference) return "\"/\": " + *difference;
   waiting_.push_back({&model_.root(), root, "/"});
   while (!waiting_.empty()) {
     const Directory directory = std::move(waiting_.back());
@@ -135,7 +135,7 @@ Result<Difference> Comparison::compare_directory(const Directory& directory) {
   std::map<std::string, InodeNumber, std::less<>> there;
   for (const DirectoryEntry& entry : entries) {
     if (!there.emplace(entry.name, entry.inode).second)
-      return directory.path + ": the name " + quoted(entry.name) + " twice";
+      return quoted(directory.path) + ": the name " + quoted(entry.name) + " twice";
   }
   if (has_lost_and_found_ && directory.node == &model_.root()) there.erase(there.find(kLostAndFound));
   const std::size_t first = waiting_.size();
@@ -148,6 +148,9 @@ Result<Difference> Comparison::compare_directory(const Directory& directory) {
     there.erase(found);
   }
   if (!there.empty()) return quoted(directory.path + there.begin()->first) + ": should not be there";
+  const std::uint32_t links = directory_links(*directory.node);
+  if (directory.inode.links != links)
+    return quoted(directory.path) + ": " + *differs("link count", directory.inode.links, links);
   std::reverse(waiting_.begin() + static_cast<std::ptrdiff_t>(first), waiting_.end());
   return Difference();
 }
@@ -163,7 +166,7 @@ Result<Difference> Comparison::compare_child(const Directory& directory, const s
   }
   DADI_TRY(const Inode inode, volume_.inode(number));
   if (node.is_directory()) waiting_.push_back({&node, inode, directory.path + name + "/"});
-  return compare_inode(node, inode, false);
+  return compare_inode(node, inode);
 }
 
 // Names of one node must be names of one inode, and the other way round.
@@ -174,11 +177,11 @@ Difference Comparison::compare_group(const TreeNode& node, InodeNumber number) {
   return std::nullopt;
 }
 
-Result<Difference> Comparison::compare_inode(const TreeNode& node, const Inode& inode, bool is_root) {
+Result<Difference> Comparison::compare_inode(const TreeNode& node, const Inode& inode) {
   Attributes attributes = inode.attributes;
   DADI_TRY(attributes.xattrs, volume_.xattrs(inode));
   if (auto difference = compare_attributes(attributes, node.attributes)) return difference;
-  if (auto difference = compare_links(node, inode, is_root)) return difference;
+  if (!node.is_directory() && inode.links != node.links) return differs("link count", inode.links, node.links);
   if (node.attributes.type == FileType::kSymlink) {
     DADI_TRY(const std::string target, volume_.read_link(inode));
     if (target != node.symlink) return differs("symlink target", quoted(target), quoted(node.symlink));
@@ -187,16 +190,12 @@ Result<Difference> Comparison::compare_inode(const TreeNode& node, const Inode& 
   return Difference();
 }
 
-Difference Comparison::compare_links(const TreeNode& node, const Inode& inode, bool is_root) const {
-  std::uint32_t expected = node.links;
-  if (node.is_directory()) {
-    const auto is_directory = [](const auto& child) { return child.second.node->is_directory(); };
-    expected = 2 + static_cast<std::uint32_t>(std::ranges::count_if(node.children, is_directory));
-    if (is_root && has_lost_and_found_) ++expected;
-    if (expected >= kMostDirectoryLinks) expected = 1;
-  }
-  if (inode.links != expected) return differs("link count", inode.links, expected);
-  return std::nullopt;
+// Its own name, its "." and the ".." of each directory in it.
+std::uint32_t Comparison::directory_links(const TreeNode& node) const {
+  const auto is_directory = [](const auto& child) { return child.second.node->is_directory(); };
+  auto links = 2 + static_cast<std::uint32_t>(std::ranges::count_if(node.children, is_directory));
+  if (has_lost_and_found_ && &node == &model_.root()) ++links;
+  return links < kMostDirectoryLinks ? links : 1;
 }
 
 Result<Difference> Comparison::compare_content(const TreeNode& node, const Inode& inode) {
