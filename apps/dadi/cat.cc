@@ -16,11 +16,11 @@ constexpr std::uint64_t kChunk = 1 << 20;  // bytes read at once
 
 Result<void> copy_out(Session& session, const fs::Volume& volume, const std::string& path) {
   DADI_TRY(const fs::Inode file, volume.resolve(path, /*follow_last=*/true));
-  if (file.attributes.type != fs::FileType::kRegular) return Error::invalid_argument("not a regular file");
+  if (file.attributes.type != fs::FileType::kRegular) return Error::invalid_argument("{}: not a regular file", path);
   std::vector<std::byte> buffer;
   for (Bytes at; at < file.size; at += Bytes{buffer.size()}) {
     buffer.resize(std::min(kChunk, (file.size - at).value));
-    DADI_CHECK(volume.read(file, at, buffer));
+    DADI_CHECK(volume.read(file, at, buffer).context("{}", path));
     DADI_CHECK(session.out().write(buffer));
     if (session.stop().stop_requested()) return Error::cancelled("stopped");
   }
@@ -30,7 +30,7 @@ Result<void> copy_out(Session& session, const fs::Volume& volume, const std::str
 Result<void> print_file(Session& session, const CatOptions& options) {
   DADI_TRY(const auto device, open_device(session, options.image));
   DADI_TRY(const auto volume, fs::Volume::open(device));
-  return copy_out(session, *volume, options.path).context("{}", options.path);
+  return copy_out(session, *volume, options.path);
 }
 
 }  // namespace

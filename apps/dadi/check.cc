@@ -170,9 +170,10 @@ Result<void> check(Session& session, const ImageOptions& options) {
   for (const std::string& note : findings.notes) session.note(note);
   if (!result) return result;
   const fs::CheckFacts& facts = findings.file_system.facts;
-  session.out().print("OK: {} stored, {} blocks by their checksums; {} directories, {} files, {} symlinks, {} others\n",
-                      format_size(findings.stored), findings.checksummed_blocks, facts.directories, facts.files,
-                      facts.symlinks, facts.others);
+  session.out().print("OK: {} stored, {} verified; {}, {}, {} {}\n", format_size(findings.stored),
+                      format_count(findings.checksummed_blocks, "block checksum"), format_count(facts.files, "file"),
+                      format_count(facts.symlinks, "symlink"), format_count(facts.others, "other"),
+                      fmt::format("in {} folders", facts.directories));
   return {};
 }
 

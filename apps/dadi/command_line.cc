@@ -56,14 +56,17 @@ std::string default_config_file() {
   return "";
 }
 
+bool is_flag(const CLI::Option& option) {
+  return option.get_items_expected_max() == 0;
+}
+
 // Examples first; then what the command does, its arguments and options, and those of every command.
 class ExamplesFirst final : public CLI::Formatter {
  public:
   ExamplesFirst() {
-    column_width(34);
+    column_width(28);
     label("Positionals", "Arguments");
     label("SUBCOMMAND", "COMMAND");
-    label("Subcommands", "Commands");
   }
 
   std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
@@ -79,9 +82,17 @@ class ExamplesFirst final : public CLI::Formatter {
     if (const CLI::App* top = app->get_parent()) {
       while (top->get_parent() != nullptr) top = top->get_parent();
       text += make_group("Common options", false, top->get_options([top](const CLI::Option* option) {
-        return option->nonpositional() && option != top->get_help_ptr();
+        return option->nonpositional() && option != top->get_help_ptr() && option != top->get_version_ptr();
       }));
     }
+    return text;
+  }
+
+  // The variables are not repeated for every option: their names follow one rule.
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text;
+    if (option->nonpositional() && !is_flag(*option)) text = " " + option->get_type_name();
+    if (!option->get_default_str().empty()) text += "=" + option->get_default_str();
     return text;
   }
 };
@@ -129,6 +140,7 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
                                                              {"none", ProgressMode::kNone}};
   app.formatter(std::make_shared<ExamplesFirst>());
   app.config_formatter(std::make_shared<ConfigBelowEnvironment>());
+  app.allow_config_extras(CLI::config_extras_mode::error);  // a misspelt setting is not silently nothing
   app.fallthrough();  // common options are understood behind the command, too
   app.require_subcommand(1);
   app.add_flag("--json", options.json, "The answer as JSON");
@@ -137,13 +149,15 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_option("--progress", options.progress, "auto, tty, plain, json or none")
       ->transform(CLI::CheckedTransformer(kModes).description(""))
       ->type_name("MODE");
-  app.set_config("--config-file", default_config_file(), "Defaults for options, as TOML")->type_name("FILE");
+  app.set_config("--config-file", default_config_file(), "Defaults for options, as TOML")
+      ->type_name("FILE")
+      ->default_str("");
 }
 
 void bind_environment(CLI::App& app) {
   for (CLI::Option* option : app.get_options()) {
-    const bool common_flag = app.get_parent() == nullptr && option != app.get_help_ptr();
-    if (option->get_lnames().empty() || (option->get_type_size() == 0 && !common_flag)) continue;
+    const bool common = app.get_parent() == nullptr && option != app.get_help_ptr() && option != app.get_version_ptr();
+    if (option->get_lnames().empty() || (is_flag(*option) && !common)) continue;
     option->envname(variable_of(option->get_lnames().front()));
   }
   for (CLI::App* command : app.get_subcommands({})) bind_environment(*command);
@@ -152,6 +166,7 @@ void bind_environment(CLI::App& app) {
 CLI::App* add_command(CLI::App& app, std::string name, std::string description, std::string examples) {
   CLI::App* command = app.add_subcommand(std::move(name), std::move(description));
   command->footer(std::move(examples));
+  command->group("Commands");
   return command;
 }
 
@@ -174,7 +189,7 @@ Error explain(const CLI::App& app, const CLI::ParseError& error) {
         Error::invalid_argument("{}: \"{}\" is one argument too many", full_name(at), remaining.front()), at, "");
   }
   if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !commands.empty()) {
-    return with_nearest(Error::invalid_argument("{}: a command is missing", full_name(at)), at, "");
+    return with_nearest(Error::invalid_argument("a command is missing"), at, "");
   }
   return with_nearest(Error::invalid_argument("{}: {}", full_name(at), error.what()), at, "");
 }

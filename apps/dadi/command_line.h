@@ -15,7 +15,7 @@ namespace dadi {
 // Adds the options that every command takes, and the config file; sets the form of help. Before commands are added.
 void add_common_options(CLI::App& app, CommonOptions& options);
 
-// Gives every option that takes a value the variable DADI_<NAME>. After all commands are added.
+// Gives every option that takes a value, and the common flags, the variable DADI_<NAME>. After all commands are added.
 void bind_environment(CLI::App& app);
 
 // A command with the examples that its help starts with, one a line.

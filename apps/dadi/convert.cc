@@ -40,8 +40,8 @@ class ConvertProgress final : public pipeline::ConvertObserver {
     session_.detail(fmt::format("{}: {} layers", image.platform.to_string(), layers_));
   }
   void layer_started(std::size_t number, const oci::Descriptor& source) override {
-    task_ = session_.progress().start(
-        fmt::format("layer {}/{} {}", number + 1, layers_, source.digest.brief()), source.size);
+    task_ = session_.progress().start(fmt::format("layer {}/{} {}", number + 1, layers_, source.digest.brief()),
+                                      source.size);
   }
   void layer_read(std::size_t, Bytes compressed) override { task_->set_done(compressed); }
   void layer_finished(std::size_t, const pipeline::ConvertedLayer& layer) override {
@@ -74,9 +74,12 @@ Result<pipeline::ConvertOptions> parse_options(Session& session, const ConvertCo
 }
 
 Json layer_json(const pipeline::ConvertedLayer& layer) {
-  return {{"source", layer.source.digest.to_string()}, {"source_size", layer.source.size.value},
-          {"digest", layer.result.digest.to_string()}, {"size", layer.result.size.value},
-          {"entries", layer.entries},                  {"segments", layer.segments},
+  return {{"source", layer.source.digest.to_string()},
+          {"source_size", layer.source.size.value},
+          {"digest", layer.result.digest.to_string()},
+          {"size", layer.result.size.value},
+          {"entries", layer.entries},
+          {"segments", layer.segments},
           {"data_size", layer.data.value}};
 }
 
@@ -146,11 +149,14 @@ void add_convert(CLI::App& app, Session& session) {
                               "dadi convert docker-archive:saved.tar oci-archive:saved-dadi.tar");
   command->add_option("SRC", options.source, "Image, as in oci:DIR:TAG or docker-archive:FILE")->required();
   command->add_option("DST", options.destination, "Where the result goes, as in oci:DIR:TAG or oci-archive:FILE");
-  command->add_option("--platform", options.platform, "Which image of an index, as in linux/arm64; default: this machine's")
+  command
+      ->add_option("--platform", options.platform,
+                   "Which image of an index, as in linux/arm64; default: this machine's")
       ->type_name("OS/ARCH");
   command->add_flag("--all-platforms", options.all_platforms, "All images of an index, and an index of the results");
   add_compression_options(*command, options.compression);
-  command->add_option("--virtual-size", options.virtual_size, "Size of the device, which costs nothing until it is used")
+  command
+      ->add_option("--virtual-size", options.virtual_size, "Size of the device, which costs nothing until it is used")
       ->type_name("SIZE")
       ->capture_default_str();
   command->add_option("--media-types", options.media_types, "oci or docker; default: those of the source")

@@ -152,7 +152,8 @@ void inspect_archives(Session& session, const oci::Reference& reference, const o
     return;
   }
   print_image(session, reference.to_string(), image);
-  session.out().print("stored        {} in {} layers\n\n", format_size(stored), image.manifest.layers.size());
+  session.out().print("stored        {} in {}\n\n", format_size(stored),
+                      format_count(image.manifest.layers.size(), "layer"));
   Table table({{"LAYER", Table::Align::kRight}, {"DIGEST"}, {"SIZE", Table::Align::kRight}, {"FORM"}, {"MEDIA TYPE"}});
   for (std::size_t i = 0; i < image.manifest.layers.size(); ++i) {
     const auto& layer = image.manifest.layers[i];
@@ -211,7 +212,7 @@ Result<void> inspect_blocks(Session& session, const InspectOptions& options) {
   } else {
     out.print("reference     {}\n", session.shown(image.reference));
   }
-  out.print("stored        {} in {} layers\n", format_size(stored), layers.size());
+  out.print("stored        {} in {}\n", format_size(stored), format_count(layers.size(), "layer"));
   out.print("virtual size  {}, {} segments when merged\n", format_size(to_bytes(device->size())),
             device->index().segments());
   out.print("UUID chain    {}\n\n",

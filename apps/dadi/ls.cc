@@ -56,7 +56,7 @@ class Listing {
  private:
   Result<void> list(const std::string& prefix, const fs::Inode& directory) {
     if (session_.stop().stop_requested()) return Error::cancelled("stopped");
-    DADI_TRY(const auto children, volume_.list(directory));
+    DADI_TRY(const auto children, volume_.list(directory).context("/{}", prefix));
     for (const fs::DirectoryEntry& child : children) {
       DADI_TRY(const fs::Inode inode, volume_.inode(child.inode).context("{}{}", prefix, child.name));
       DADI_CHECK(add(prefix + child.name, inode));
@@ -120,7 +120,7 @@ std::string detailed_listing(const Session& session, const std::vector<Entry>& e
 Result<void> list(Session& session, const LsOptions& options) {
   DADI_TRY(const auto device, open_device(session, options.image));
   DADI_TRY(const auto volume, fs::Volume::open(device));
-  DADI_TRY(const auto entries, Listing(session, *volume, options).collect().context("{}", options.path));
+  DADI_TRY(const auto entries, Listing(session, *volume, options).collect());
   if (session.options.json) {
     Json all = Json::array();
     for (const Entry& entry : entries) all.push_back(to_json(entry));

@@ -80,4 +80,8 @@ std::string format_size_option(Bytes size) {
   return power == 0 ? fmt::format("{}", value) : fmt::format("{}{}", value, kUnits[power - 1]);
 }
 
+std::string format_count(std::uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 }  // namespace dadi

@@ -20,4 +20,7 @@ std::string format_size(Bytes size);
 // As an option would take it, exact: "64G", "4K", "1234".
 std::string format_size_option(Bytes size);
 
+// "1 layer", "2 layers".
+std::string format_count(std::uint64_t count, std::string_view noun);
+
 }  // namespace dadi

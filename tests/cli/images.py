@@ -115,6 +115,18 @@ class Layout:
         (self.path / "index.json").write_text(json.dumps(index))
 
 
+def docker_archive(path, layers, name="small:latest"):
+    """What `docker save` writes: manifest.json, a config, and a tar archive for each layer."""
+    raws = [tar_of(layer) for layer in layers]
+    config = json.dumps({"architecture": "amd64", "os": "linux",
+                         "rootfs": {"type": "layers", "diff_ids": [digest_of(raw) for raw in raws]}}).encode()
+    names = [f"{digest_of(raw)[7:]}/layer.tar" for raw in raws]
+    config_name = f"{digest_of(config)[7:]}.json"
+    manifest = json.dumps([{"Config": config_name, "RepoTags": [name], "Layers": names}]).encode()
+    members = [entry(config_name, config), *map(entry, names, raws), entry("manifest.json", manifest)]
+    pathlib.Path(path).write_bytes(tar_of(members))
+
+
 def read_manifest(path, tag="latest"):
     """The manifest of a tag in a layout folder, and its descriptor."""
     index = json.loads((pathlib.Path(path) / "index.json").read_text())
@@ -129,7 +141,7 @@ def small_debian():
     """Layers with a little of what a distribution has: what the examples in --help look at."""
     base = [
         folder("./"), folder("etc/"), entry("etc/os-release", b'PRETTY_NAME="Small"\n'), entry("etc/motd", b"hello\n"),
-        folder("usr/"), folder("usr/share/"), entry("usr/share/words", b"".join(b"word %d\n" % i for i in range(5000))),
+        folder("usr/"), folder("usr/share/"), entry("usr/share/words", b"".join(b"word %d\n" % i for i in range(20000))),
         folder("bin/"), entry("bin/sh", bytes(range(256)) * 64, mode=0o755), symlink("bin/bash", "sh"),
         hardlink("bin/dash", "bin/sh"), folder("tmp/", mode=0o1777),
     ]
