@@ -65,7 +65,7 @@ class DirectoryCheck {
       visit_entry(logical, index++, entry);
       return {};
     };
-    if (auto walked = walk_entries(state_.superblock(), block, visit); !walked)
+    if (auto walked = walk_entries(block, visit); !walked)
       state_.findings.fault(place_, "block {}: {}", logical, walked.error().message());
     return {};
   }
@@ -137,10 +137,11 @@ class DirectoryCheck {
   }
 
   void check_type(const RawEntry& entry, FileType type) {
-    if (!state_.superblock().has_incompatible(layout::incompatible::kFileType)) return;
-    if (entry.file_type == directory_file_type(type)) return;
-    state_.findings.fault(place_, "{:?} is stated to be of kind {}, but is of kind {}", entry.name, entry.file_type,
-                          directory_file_type(type));
+    const bool has_types = state_.superblock().has_incompatible(layout::incompatible::kFileType);
+    const std::uint8_t due = has_types ? directory_file_type(type) : layout::file_type::kUnknown;
+    if (entry.file_type != due)
+      state_.findings.fault(place_, "{:?} is stated to be of kind {}, where {} is due", entry.name, entry.file_type,
+                            due);
   }
 
   // Equal names have equal fingerprints. That different ones do is not likely, and then the image was made for it.

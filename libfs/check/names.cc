@@ -48,7 +48,7 @@ class Namer {
     };
     const auto visit = [&](std::uint64_t, std::uint64_t, std::span<const std::byte> block) -> Result<void> {
       if (++blocks_read_ > kMostBlocks) return Error::exhausted("too many directories to look for names in");
-      (void)walk_entries(state_.superblock(), block, visit_entry);  // damage is told elsewhere
+      (void)walk_entries(block, visit_entry);  // damage is told elsewhere
       return {};
     };
     const auto ignore = [](const Error&) -> Result<void> { return {}; };

@@ -22,9 +22,7 @@ std::size_t entry_length(std::size_t block_size, std::size_t stored) {
 
 }  // namespace
 
-Result<void> walk_entries(const Superblock& superblock, std::span<const std::byte> block,
-                          const std::function<Result<void>(const RawEntry&)>& visit) {
-  const bool has_types = superblock.has_incompatible(layout::incompatible::kFileType);
+Result<void> walk_entries(std::span<const std::byte> block, const std::function<Result<void>(const RawEntry&)>& visit) {
   for (std::size_t offset = 0; offset < block.size();) {
     const auto rest = block.subspan(offset);
     if (rest.size() < field::kSmallest) return Error::corruption("offset {}: no room for an entry", offset);
@@ -32,13 +30,12 @@ Result<void> walk_entries(const Superblock& superblock, std::span<const std::byt
     entry.offset = offset;
     entry.length = entry_length(block.size(), load_le<std::uint16_t>(rest, field::kLength));
     entry.inode = load_le<std::uint32_t>(rest, field::kInode);
-    const std::size_t name_length =
-        has_types ? load_le<std::uint8_t>(rest, field::kNameLength) : load_le<std::uint16_t>(rest, field::kNameLength);
+    entry.file_type = load_le<std::uint8_t>(rest, field::kFileType);
+    const std::size_t name_length = load_le<std::uint8_t>(rest, field::kNameLength);
     if (entry.length < field::kSmallest || entry.length % 4 != 0 || entry.length > rest.size())
       return Error::corruption("offset {}: an entry of {} bytes", offset, entry.length);
-    if (name_length > entry.length - field::kName || name_length > 255)
+    if (name_length > entry.length - field::kName)
       return Error::corruption("offset {}: a name of {} bytes in an entry of {}", offset, name_length, entry.length);
-    if (has_types) entry.file_type = load_le<std::uint8_t>(rest, field::kFileType);
     entry.name = as_text(rest.subspan(field::kName, name_length));
     DADI_CHECK(visit(entry));
     offset += entry.length;

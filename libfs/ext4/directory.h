@@ -20,15 +20,14 @@ struct RawEntry {
   std::size_t offset = 0;  // in the block
   std::size_t length = 0;  // to the next entry
   InodeNumber inode = 0;
-  std::uint8_t file_type = 0;
-  std::string_view name;  // any bytes; borrowed from the block
+  std::uint8_t file_type = 0;  // zero without the filetype feature
+  std::string_view name;       // any bytes; borrowed from the block
 };
 
 // Visits the entries of a block in order, free ones and the checksum's included. REQUIRES: the block is block_size
 // long. Errors: corruption (entries do not fill the block exactly, or a name does not fit its entry), those of the
 // visitor.
-Result<void> walk_entries(const Superblock& superblock, std::span<const std::byte> block,
-                          const std::function<Result<void>(const RawEntry&)>& visit);
+Result<void> walk_entries(std::span<const std::byte> block, const std::function<Result<void>(const RawEntry&)>& visit);
 
 // What is wrong with a name of an ordinary entry, if anything: empty, ".", "..", or with a slash or NUL.
 std::optional<std::string_view> name_problem(std::string_view name);

@@ -45,7 +45,7 @@ Result<void> walk_directory(const Image& image, const Inode& directory,
       return visit(entry);
     };
     DADI_CHECK(check_directory_checksum(image.superblock(), directory, logical, block).context("block {}", logical));
-    return walk_entries(image.superblock(), block, visit_entry).context("block {}", logical);
+    return walk_entries(block, visit_entry).context("block {}", logical);
   };
   return walk_directory_blocks(image, directory, {}, visit_block, refuse)
       .context("directory inode {}", directory.number);
