@@ -85,10 +85,10 @@ Result<AclEntry> parse_entry(std::string_view text) {
   const auto permissions = parse_permissions(trimmed(take_until(rest, ":")));
   const auto tag = parse_tag(word, !name.empty());
   if (!tag || !permissions || (short_form && *tag != kMask && *tag != kOther))
-    return Error::corruption("a malformed ACL entry, {}", quoted(text));
+    return Error::corruption("a malformed ACL entry, {}", in_quotes(text));
   if (name.empty()) return AclEntry{*tag, kNobody, *permissions};
   const auto id = rest.empty() ? parse_id(name) : parse_id(trimmed(rest));
-  if (!id) return Error::unsupported("the ACL entry {} names its user or group without a number", quoted(text));
+  if (!id) return Error::unsupported("the ACL entry {} names its user or group without a number", in_quotes(text));
   return AclEntry{*tag, *id, *permissions};
 }
 

@@ -67,10 +67,10 @@ Result<void> check_record(std::string_view key, std::string_view value) {
   constexpr std::array<std::string_view, 3> kNames{"path", "linkpath", "GNU.sparse.name"};
   constexpr std::array<std::string_view, 5> kNumbers{"uid", "gid", "size", "GNU.sparse.size", "GNU.sparse.realsize"};
   if (std::ranges::find(kNames, key) != kNames.end() && value.find('\0') != std::string_view::npos)
-    return Error::corruption("a NUL in the {} {}", key, quoted(value));
+    return Error::corruption("a NUL in the {} {}", key, in_quotes(value));
   // An empty value should stand for the header's field; libarchive takes it for 0.
   if (std::ranges::find(kNumbers, key) != kNumbers.end() && !is_number(value))
-    return Error::corruption("the {} {} is not a number", key, quoted(value));
+    return Error::corruption("the {} {} is not a number", key, in_quotes(value));
   if (key == "mtime") DADI_CHECK(parse_pax_time(value));
   return {};
 }
@@ -85,11 +85,11 @@ Result<void> PaxRecords::add(std::string_view body) {
     const auto digits = static_cast<std::size_t>(end - body.data());
     if (error != std::errc() || length > body.size() || length < digits + 2 || body[digits] != ' ' ||
         body[length - 1] != '\n')
-      return Error::corruption("a malformed pax record, {}", quoted(body.substr(0, 60)));
+      return Error::corruption("a malformed pax record, {}", in_quotes(body.substr(0, 60)));
     const std::string_view record = body.substr(digits + 1, length - digits - 2);
     const std::size_t equals = record.find('=');
     if (equals == 0 || equals == std::string_view::npos)
-      return Error::corruption("a pax record without a key, {}", quoted(record.substr(0, 60)));
+      return Error::corruption("a pax record without a key, {}", in_quotes(record.substr(0, 60)));
     DADI_CHECK(check_record(record.substr(0, equals), record.substr(equals + 1)));
     records_.emplace_back(record.substr(0, equals), record.substr(equals + 1));
     body.remove_prefix(length);
@@ -116,7 +116,7 @@ Result<Timestamp> parse_pax_time(std::string_view text) {
   std::int64_t seconds = 0;
   if (!all_digits(whole) || (!fraction.empty() && !all_digits(fraction)) ||
       std::from_chars(whole.data(), whole.data() + whole.size(), seconds).ec != std::errc())
-    return Error::corruption("the time {} is not a number", quoted(text));
+    return Error::corruption("the time {} is not a number", in_quotes(text));
   std::uint32_t nanoseconds = 0;
   for (std::size_t i = 0; i < 9; ++i) {
     nanoseconds = nanoseconds * 10 + (i < fraction.size() ? static_cast<std::uint32_t>(fraction[i] - '0') : 0);

@@ -34,7 +34,7 @@ std::size_t printable_character(std::string_view text) {
 
 }  // namespace
 
-std::string quoted(std::string_view name) {
+std::string in_quotes(std::string_view name) {
   std::string text = "\"";
   std::string_view rest = name.substr(0, kLongest);
   while (!rest.empty()) {

@@ -58,7 +58,7 @@ Result<FileType> file_type(char flag) {
     case '6':
       return FileType::kFifo;
     default:
-      return Error::unsupported("an entry of the tar type {}", quoted({&flag, 1}));
+      return Error::unsupported("an entry of the tar type {}", in_quotes({&flag, 1}));
   }
 }
 

@@ -127,7 +127,7 @@ std::string_view LayerArchive::Stream::message() const {
 }
 
 std::string LayerArchive::Stream::after_last() const {
-  return path_.empty() ? "" : ", after entry " + quoted(path_);
+  return path_.empty() ? "" : ", after entry " + in_quotes(path_);
 }
 
 Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
@@ -145,7 +145,7 @@ Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
   const auto blocks = input_.since_mark(position());
   DADI_TRY(const EntryHeaders headers, parse_entry_headers(blocks).context("headers at offset {}", start.value));
   path_ = entry_path(entry_.get(), headers);
-  DADI_TRY(auto entry, translate_entry(entry_.get(), headers).context("entry {}", quoted(path_)));
+  DADI_TRY(auto entry, translate_entry(entry_.get(), headers).context("entry {}", in_quotes(path_)));
   input_.forget();
   if (entry.hardlink && archive_entry_size(entry_.get()) > 0) DADI_CHECK(check_hardlink_body());
 
@@ -181,8 +181,8 @@ Result<std::optional<ArchiveData>> LayerArchive::Stream::next_data() {
   } while (size == 0);
   const Bytes at{static_cast<std::uint64_t>(offset)};  // a negative one is past every end
   if (at < content_end_ || at > size_ || Bytes{size} > size_ - at)
-    return Error::corruption("entry {}: {} bytes of content at offset {}, out of order or past its end", quoted(path_),
-                             size, at.value);
+    return Error::corruption("entry {}: {} bytes of content at offset {}, out of order or past its end",
+                             in_quotes(path_), size, at.value);
   content_end_ = at + Bytes{size};
   content_read_ += Bytes{size};
   return ArchiveData{at, {static_cast<const std::byte*>(data), size}};
@@ -191,7 +191,7 @@ Result<std::optional<ArchiveData>> LayerArchive::Stream::next_data() {
 // A sparse map may promise more than the entry holds; of other files libarchive makes sure.
 Result<void> LayerArchive::Stream::check_whole_content() const {
   if (content_ && *content_ != content_read_)
-    return Error::corruption("entry {}: {} bytes of content, but {} in its sparse map", quoted(path_),
+    return Error::corruption("entry {}: {} bytes of content, but {} in its sparse map", in_quotes(path_),
                              content_read_.value, content_->value);
   return {};
 }
@@ -221,7 +221,7 @@ Result<void> LayerArchive::Stream::check_hardlink_body() {
   }
   if (filled == block.size() && is_entry_header(block))
     return Error::unsupported("entry {}: a hardlink with a size, and no telling its content from the next entry",
-                              quoted(path_));
+                              in_quotes(path_));
   return {};
 }
 
@@ -232,16 +232,16 @@ Error LayerArchive::Stream::header_error(int status, Bytes start) {
   const auto headers = parse_entry_headers(input_.since_mark(position()));
   std::string name = headers && status != ARCHIVE_RETRY ? entry_path(entry_.get(), *headers) : std::string();
   if (headers && status != ARCHIVE_RETRY && name.empty()) name = headers->name;
-  if (!name.empty()) return Error::corruption("entry {}: {}", quoted(name), message());
+  if (!name.empty()) return Error::corruption("entry {}: {}", in_quotes(name), message());
   return Error::corruption("no valid header at offset {}{}: {}", start.value, after_last(), message());
 }
 
 Error LayerArchive::Stream::content_error() const {
   if (source_error_) return *source_error_;
   if (starved_)
-    return Error::corruption("entry {}: cut short at offset {}, in its content", quoted(path_),
+    return Error::corruption("entry {}: cut short at offset {}, in its content", in_quotes(path_),
                              input_.delivered().value);
-  return Error::corruption("entry {}: {}", quoted(path_), message());
+  return Error::corruption("entry {}: {}", in_quotes(path_), message());
 }
 
 // libarchive stops at a block of zeros, takes a second one along, and takes the stream's end for the archive's as well.

@@ -46,7 +46,7 @@ std::string in_words(Timestamp time) {
 
 // An attribute's value: binary ones are short, and an error shows only so much of the others.
 std::string in_words(const std::string& value) {
-  return fmt::format("{} ({} bytes)", quoted(value), value.size());
+  return fmt::format("{} ({} bytes)", in_quotes(value), value.size());
 }
 
 Difference differs(std::string_view what, const auto& is, const auto& should_be) {
@@ -56,12 +56,12 @@ Difference differs(std::string_view what, const auto& is, const auto& should_be)
 Difference compare_xattrs(const Xattrs& is, const Xattrs& should_be) {
   for (const auto& [name, value] : should_be) {
     const auto found = is.find(name);
-    if (found == is.end()) return fmt::format("no attribute {}", quoted(name));
+    if (found == is.end()) return fmt::format("no attribute {}", in_quotes(name));
     if (found->second != value)
-      return differs("attribute " + quoted(name) + " has the value", in_words(found->second), in_words(value));
+      return differs("attribute " + in_quotes(name) + " has the value", in_words(found->second), in_words(value));
   }
   for (const auto& [name, value] : is) {
-    if (!should_be.contains(name)) return fmt::format("an attribute too many, {}", quoted(name));
+    if (!should_be.contains(name)) return fmt::format("an attribute too many, {}", in_quotes(name));
   }
   return std::nullopt;
 }
@@ -131,26 +131,27 @@ Result<Difference> Comparison::run() {
 }
 
 Result<Difference> Comparison::compare_directory(const Directory& directory) {
-  DADI_TRY(const auto entries, volume_.list(directory.inode).context("{}", quoted(directory.path)));
+  DADI_TRY(const auto entries, volume_.list(directory.inode).context("{}", in_quotes(directory.path)));
   std::map<std::string, InodeNumber, std::less<>> there;
   for (const DirectoryEntry& entry : entries) {
     if (!there.emplace(entry.name, entry.inode).second)
-      return quoted(directory.path) + ": the name " + quoted(entry.name) + " twice";
+      return in_quotes(directory.path) + ": the name " + in_quotes(entry.name) + " twice";
   }
   if (has_lost_and_found_ && directory.node == &model_.root()) there.erase(there.find(kLostAndFound));
   const std::size_t first = waiting_.size();
   for (const auto& [name, child] : directory.node->children) {
     const auto found = there.find(name);
-    if (found == there.end()) return quoted(directory.path + name) + ": missing";
-    DADI_TRY(auto difference,
-             compare_child(directory, name, *child.node, found->second).context("{}", quoted(directory.path + name)));
-    if (difference) return quoted(directory.path + name) + ": " + *difference;
+    if (found == there.end()) return in_quotes(directory.path + name) + ": missing";
+    DADI_TRY(
+        auto difference,
+        compare_child(directory, name, *child.node, found->second).context("{}", in_quotes(directory.path + name)));
+    if (difference) return in_quotes(directory.path + name) + ": " + *difference;
     there.erase(found);
   }
-  if (!there.empty()) return quoted(directory.path + there.begin()->first) + ": should not be there";
+  if (!there.empty()) return in_quotes(directory.path + there.begin()->first) + ": should not be there";
   const std::uint32_t links = directory_links(*directory.node);
   if (directory.inode.links != links)
-    return quoted(directory.path) + ": " + *differs("link count", directory.inode.links, links);
+    return in_quotes(directory.path) + ": " + *differs("link count", directory.inode.links, links);
   std::reverse(waiting_.begin() + static_cast<std::ptrdiff_t>(first), waiting_.end());
   return Difference();
 }
@@ -184,7 +185,7 @@ Result<Difference> Comparison::compare_inode(const TreeNode& node, const Inode& 
   if (!node.is_directory() && inode.links != node.links) return differs("link count", inode.links, node.links);
   if (node.attributes.type == FileType::kSymlink) {
     DADI_TRY(const std::string target, volume_.read_link(inode));
-    if (target != node.symlink) return differs("symlink target", quoted(target), quoted(node.symlink));
+    if (target != node.symlink) return differs("symlink target", in_quotes(target), in_quotes(node.symlink));
   }
   if (node.attributes.type == FileType::kRegular) return compare_content(node, inode);
   return Difference();

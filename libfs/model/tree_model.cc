@@ -105,7 +105,7 @@ Result<void> TreeModel::apply(LayerArchive& archive) {
   while (true) {
     DADI_TRY(const auto entry, archive.next_entry());
     if (!entry) return {};
-    DADI_CHECK(apply_entry(*entry, archive).context("entry {}", quoted(entry->path)));
+    DADI_CHECK(apply_entry(*entry, archive).context("entry {}", in_quotes(entry->path)));
   }
 }
 
@@ -157,15 +157,15 @@ void TreeModel::add_directory(TreeNode& parent, const std::string& name, const A
 
 Result<void> TreeModel::add_hardlink(TreeNode& parent, const std::string& name, const std::string& target) {
   Path path = cleaned(target);
-  if (path.empty()) return Error::corruption("hardlink target {} is the root directory", quoted(target));
+  if (path.empty()) return Error::corruption("hardlink target {} is the root directory", in_quotes(target));
   const std::string last = std::move(path.back());
   path.pop_back();
-  DADI_TRY(const auto stack, existing_parents(path).context("hardlink target {}", quoted(target)));
+  DADI_TRY(const auto stack, existing_parents(path).context("hardlink target {}", in_quotes(target)));
   const auto found = stack ? stack->back()->children.find(last) : decltype(root_->children)::iterator();
   if (!stack || found == stack->back()->children.end())
-    return Error::corruption("hardlink target {} does not exist", quoted(target));
+    return Error::corruption("hardlink target {} does not exist", in_quotes(target));
   std::shared_ptr<TreeNode> node = found->second.node;
-  if (node->is_directory()) return Error::corruption("hardlink target {} is a directory", quoted(target));
+  if (node->is_directory()) return Error::corruption("hardlink target {} is a directory", in_quotes(target));
   put(parent, name, std::move(node));
   return {};
 }
@@ -236,7 +236,7 @@ Result<TreeModel::Stack> TreeModel::walk(const Path& path, bool create) {
     const bool missing = child == here.children.end();
     if (missing && !create) return Stack{};
     if (missing && step.from_symlink)
-      return Error::corruption("a symlink among its parents leads to {}, which does not exist", quoted(step.name));
+      return Error::corruption("a symlink among its parents leads to {}, which does not exist", in_quotes(step.name));
     if (!missing && child->second.node->attributes.type == FileType::kSymlink) {
       if (++symlinks > kMostSymlinks) return Error::corruption("more than {} symlinks in its path", kMostSymlinks);
       const std::string& target = child->second.node->symlink;
@@ -246,7 +246,7 @@ Result<TreeModel::Stack> TreeModel::walk(const Path& path, bool create) {
       continue;
     }
     if (!missing && !child->second.node->is_directory())
-      return Error::corruption("its parent {} is not a directory", quoted(step.name));
+      return Error::corruption("its parent {} is not a directory", in_quotes(step.name));
     if (stack.size() > kDeepest) return too_deep();
     stack.push_back(missing ? &make_directory(here, step.name) : child->second.node.get());
   }
