@@ -62,7 +62,7 @@ Result<BlockLayer> open_upper(const RuntimeConfig::Upper& upper) {
     DADI_TRY(const lsmt::Header header, lsmt::decode_header(raw));
     if (header.flags == lsmt::kSparseHeader) return lsmt::LayerReader::open_sparse(data);
     DADI_TRY(SharedBlob index, FileBlob::open(upper.index));
-    return lsmt::LayerReader::open_append_only(data, std::move(index));
+    return lsmt::LayerReader::open_append_only(data, *index);
   };
   DADI_TRY(lsmt::LayerReader reader, open().context("upper {}", name));
   return BlockLayer{.name = name,

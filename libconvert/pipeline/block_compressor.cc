@@ -36,9 +36,8 @@ Result<std::unique_ptr<BlockCompressor>> BlockCompressor::create(ByteSink& out, 
 
 void BlockCompressor::start(std::vector<zfile::BlockEncoder> encoders) {
   for (zfile::BlockEncoder& encoder : encoders)
-    workers_.emplace_back([this, own = std::move(encoder)](const std::stop_token& stop) mutable {
-      work(stop, std::move(own));
-    });
+    workers_.emplace_back(
+        [this, own = std::move(encoder)](const std::stop_token& stop) mutable { work(stop, std::move(own)); });
 }
 
 void BlockCompressor::work(const std::stop_token& stop, zfile::BlockEncoder encoder) {
@@ -117,8 +116,7 @@ Result<void> BlockCompressor::collect(std::size_t most_in_flight) {
 Result<void> BlockCompressor::emit(const Batch& batch) {
   std::size_t start = 0;
   for (std::size_t i = 0; i < batch.ends.size(); ++i) {
-    const std::size_t raw_size =
-        std::min<std::size_t>(options_.block_size, batch.raw.size() - i * options_.block_size);
+    const std::size_t raw_size = std::min<std::size_t>(options_.block_size, batch.raw.size() - i * options_.block_size);
     DADI_CHECK(writer_.add(std::span(batch.stored).subspan(start, batch.ends[i] - start), raw_size));
     start = batch.ends[i];
   }

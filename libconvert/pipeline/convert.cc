@@ -71,8 +71,7 @@ class ImageConversion {
     }
     // Of a plain tar the diff id is the blob's own digest.
     const std::string config_json = image.config.with_diff_ids(digests);
-    DADI_TRY(const oci::Descriptor config,
-             oci::put_document(destination_, config_json, oci::config_type(family_)));
+    DADI_TRY(const oci::Descriptor config, oci::put_document(destination_, config_json, oci::config_type(family_)));
     const oci::Manifest manifest{.media_type = std::string(oci::manifest_type(family_)),
                                  .artifact_type = {},
                                  .config = config,
@@ -104,8 +103,8 @@ Result<oci::Descriptor> put_index(const oci::Index& source, const std::vector<Co
 
 Result<void> check_virtual_size(Bytes size) {
   if (size < fs::kSmallestDevice || size > fs::kLargestDevice || size.value % fs::kBlockSize != 0)
-    return Error::invalid_argument("a virtual size of {} bytes: it must be a multiple of 4 KiB from 1 MiB to below 2 TiB",
-                                   size.value);
+    return Error::invalid_argument(
+        "a virtual size of {} bytes: it must be a multiple of 4 KiB from 1 MiB to below 2 TiB", size.value);
   return {};
 }
 

@@ -65,7 +65,8 @@ class PlainSource final : public DecompressedSource {
 
 class GzipSource final : public DecompressedSource {
  public:
-  explicit GzipSource(Input input) : input_(std::move(input)), state_(std::make_unique<inflate_state>()), out_(kOutput) {
+  explicit GzipSource(Input input)
+      : input_(std::move(input)), state_(std::make_unique<inflate_state>()), out_(kOutput) {
     isal_inflate_init(state_.get());
     state_->crc_flag = ISAL_GZIP;
   }

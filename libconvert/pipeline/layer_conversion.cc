@@ -82,10 +82,12 @@ Result<Bytes> fitting_virtual_size(const oci::ImageSource& source, const oci::Se
       DADI_TRY(const auto entry, archive->next_entry());
       if (!entry) break;
       ++inodes;
-      blocks += 1 + (entry->attributes.type == fs::FileType::kRegular ? divide_up(entry->size.value, fs::kBlockSize) : 0);
+      blocks +=
+          1 + (entry->attributes.type == fs::FileType::kRegular ? divide_up(entry->size.value, fs::kBlockSize) : 0);
     }
   }
-  // The tables of the file system take less than a fiftieth; directories and extents are within the entries' own blocks.
+  // The tables of the file system take less than a fiftieth; directories and extents are within the entries' own
+  // blocks.
   const std::uint64_t needed = std::max(blocks * fs::kBlockSize / 50 * 51, inodes * kBytesPerInode);
   return Bytes{round_up(needed + kStep / 2, kStep)};
 }

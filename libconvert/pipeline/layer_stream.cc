@@ -63,8 +63,7 @@ Result<std::unique_ptr<ByteSource>> open_layer_stream(const oci::ImageSource& so
   ReadContext context;
   context.stop = options.stop;
   DADI_TRY(auto blob, source.stream_blob(layer, context));
-  auto counted =
-      std::make_unique<CountedSource>(std::move(blob), std::move(options.stop), std::move(options.progress));
+  auto counted = std::make_unique<CountedSource>(std::move(blob), std::move(options.stop), std::move(options.progress));
   DADI_TRY(auto decompressed, DecompressedSource::open(std::move(counted)));
   std::unique_ptr<ByteSource> checked = std::make_unique<DiffIdSource>(std::move(decompressed), diff_id);
   return options.read_ahead ? read_ahead(std::move(checked)) : std::move(checked);

@@ -15,9 +15,9 @@ namespace dadi::pipeline {
 using ByteProgress = std::function<void(Bytes)>;
 
 struct LayerStreamOptions {
-  std::stop_token stop;      // next() fails with cancelled once it is requested
+  std::stop_token stop;  // next() fails with cancelled once it is requested
   ByteProgress progress = {};
-  bool read_ahead = true;    // read, decompress and hash on a thread of its own
+  bool read_ahead = true;  // read, decompress and hash on a thread of its own
 };
 
 // Opens a layer. The stream fails with corruption unless the blob has the descriptor's digest and size and its

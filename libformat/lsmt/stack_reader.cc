@@ -22,6 +22,7 @@ bool continues(const MergedIndex::Piece& piece, const MergedIndex::Piece& next) 
 
 }  // namespace
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): taken over, so that the lists of segments go
 Result<std::unique_ptr<StackReader>> StackReader::open(std::vector<LayerReader> layers) {
   Sectors size{};
   std::vector<std::span<const Segment>> segments;

@@ -4,6 +4,11 @@
 
 namespace dadi::zfile {
 
+void JumpTable::reserve(std::uint64_t blocks) {
+  bases_.reserve(divide_up(blocks, kGroup));
+  relative_.reserve(blocks);
+}
+
 void JumpTable::add(std::uint32_t length) {
   if (relative_.size() % kGroup == 0) bases_.push_back(end_.value);
   relative_.push_back(static_cast<std::uint32_t>(end_.value - bases_.back()));

@@ -15,6 +15,8 @@ class JumpTable {
   // `start`: where the first block is stored.
   explicit JumpTable(Bytes start) : end_(start) {}
 
+  void reserve(std::uint64_t blocks);
+
   // REQUIRES: length is at most 2^25, so that a group's offsets fit.
   void add(std::uint32_t length);
 

@@ -23,9 +23,9 @@ Result<Record> read_record(const BlobReader& blob, Bytes at, const ReadContext& 
   return decode_record(raw);
 }
 
-// Flags that no writer who left garbage above them could have set.
-bool has_clean_flags(const Record& record) {
-  return record.flags < 2 * kIndexCompressed;
+// Whether there should be a digest. Garbage above the flags that exist makes the bit mean nothing.
+bool claims_digest(const Record& record) {
+  return (record.flags & kHasDigest) != 0 && record.flags < 2 * kIndexCompressed;
 }
 
 bool same_options(const Record& a, const Record& b) {
@@ -41,11 +41,8 @@ bool same_index(const Record& a, const Record& b) {
 // and it must hold at both ends or at none, lest a damaged record pass for an old one.
 Result<bool> check_digests(const Record& header, const Record& trailer) {
   if (header.digest_holds && trailer.digest_holds) return true;
-  for (const auto& [record, other, name] : {std::tuple(&header, &trailer, "header"), {&trailer, &header, "trailer"}}) {
-    if (record->digest_holds) continue;
-    const bool claimed = (record->flags & kHasDigest) != 0 && has_clean_flags(*record);
-    if (claimed || other->digest_holds) return Error::corruption("zfile {}: digest mismatch", name);
-  }
+  if (header.digest_holds || trailer.digest_holds || claims_digest(header) || claims_digest(trailer))
+    return Error::corruption("zfile {}: digest mismatch", header.digest_holds ? "trailer" : "header");
   return false;
 }
 
@@ -76,7 +73,7 @@ Result<void> check_layout(const Record& record, Bytes size) {
 
 // What the two records say, checked against each other and the blob's size. The trailer is written in every case, and
 // whole; the header repeats it only where a writer went back for it.
-Result<Info> check_records(const Record& header, const Record& trailer, Bytes size, Record& record) {
+Result<Info> check_records(const Record& header, const Record& trailer, Bytes size) {
   constexpr std::uint64_t kKind = kIsHeader | kIsData | kSealed;
   if ((header.flags & kKind) != (kIsHeader | kIsData))
     return Error::corruption("zfile header: flags {:#x}", header.flags);
@@ -91,7 +88,6 @@ Result<Info> check_records(const Record& header, const Record& trailer, Bytes si
     return Error::corruption("zfile: header and trailer differ in the jump table's place, or the size");
   DADI_CHECK(check_fields(trailer));
   DADI_CHECK(check_layout(trailer, size));
-  record = trailer;
   return Info{.algorithm = static_cast<Algorithm>(trailer.algorithm),
               .block_size = trailer.block_size,
               .blocks = trailer.index_size,
@@ -107,6 +103,7 @@ Result<JumpTable> read_table(const BlobReader& blob, const Record& record, const
   const std::size_t checksum = info.verify ? kChecksumSize : 0;
   const std::size_t longest = max_compressed_size(info.algorithm, info.block_size) + checksum;
   JumpTable table{Bytes{kRecordSize}};
+  table.reserve(info.blocks);  // no more of them than the blob has room for: see check_layout
   std::uint32_t crc = 0;
   std::vector<std::byte> buffer;
   for (std::uint64_t done = 0; done < info.blocks;) {
@@ -148,9 +145,8 @@ Result<std::shared_ptr<const Reader>> Reader::open(SharedBlob blob, const ReadCo
   if (size < Bytes{2 * kRecordSize}) return Error::corruption("zfile: {} bytes are too few", size.value);
   DADI_TRY(const Record header, read_record(*blob, {0}, context).context("zfile header"));
   DADI_TRY(const Record trailer, read_record(*blob, size - Bytes{kRecordSize}, context).context("zfile trailer"));
-  Record record;
-  DADI_TRY(Info info, check_records(header, trailer, size, record));
-  DADI_TRY(JumpTable table, read_table(*blob, record, info, context));
+  DADI_TRY(Info info, check_records(header, trailer, size));
+  DADI_TRY(JumpTable table, read_table(*blob, trailer, info, context));
   info.longest_stored = table.longest();
   return std::shared_ptr<const Reader>(new Reader(std::move(blob), info, std::move(table)));
 }

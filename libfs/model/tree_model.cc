@@ -216,39 +216,32 @@ Result<std::optional<TreeModel::Stack>> TreeModel::existing_parents(const Path& 
 // Goes down `path` from the root. A symlink on the way is replaced by its target's parts, which never lead out of the
 // root; what is missing there was never promised by this layer: the link dangles.
 Result<TreeModel::Stack> TreeModel::walk(const Path& path, bool create) {
-  struct Step {
-    std::string name;
-    bool from_symlink;
-  };
   Stack stack{root_.get()};
-  std::vector<Step> steps;  // the next one last
-  for (auto part = path.rbegin(); part != path.rend(); ++part) steps.push_back({*part, false});
+  Path steps(path.rbegin(), path.rend());  // the next one last
   int symlinks = 0;
   while (!steps.empty()) {
-    const Step step = std::move(steps.back());
+    const std::string step = std::move(steps.back());
     steps.pop_back();
-    if (step.name == "..") {
+    if (step == "..") {
       if (stack.size() > 1) stack.pop_back();
       continue;
     }
     TreeNode& here = *stack.back();
-    const auto child = here.children.find(step.name);
+    const auto child = here.children.find(step);
     const bool missing = child == here.children.end();
     if (missing && !create) return Stack{};
-    if (missing && step.from_symlink)
-      return Error::corruption("a symlink among its parents leads to {}, which does not exist", in_quotes(step.name));
     if (!missing && child->second.node->attributes.type == FileType::kSymlink) {
       if (++symlinks > kMostSymlinks) return Error::corruption("more than {} symlinks in its path", kMostSymlinks);
       const std::string& target = child->second.node->symlink;
       if (target.starts_with('/')) stack.resize(1);
       const Path parts = parts_of(target);
-      for (auto part = parts.rbegin(); part != parts.rend(); ++part) steps.push_back({*part, true});
+      steps.insert(steps.end(), parts.rbegin(), parts.rend());
       continue;
     }
     if (!missing && !child->second.node->is_directory())
-      return Error::corruption("its parent {} is not a directory", in_quotes(step.name));
+      return Error::corruption("its parent {} is not a directory", in_quotes(step));
     if (stack.size() > kDeepest) return too_deep();
-    stack.push_back(missing ? &make_directory(here, step.name) : child->second.node.get());
+    stack.push_back(missing ? &make_directory(here, step) : child->second.node.get());
   }
   return stack;
 }

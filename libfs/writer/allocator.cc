@@ -58,7 +58,9 @@ void BlockAllocator::free(BlockRange range) {
   ext2fs_block_alloc_stats_range(fs_, range.start, static_cast<blk_t>(range.count), -1);
 }
 
-void BlockAllocator::retire(BlockRange range) { retired_.push_back(range); }
+void BlockAllocator::retire(BlockRange range) {
+  retired_.push_back(range);
+}
 
 void BlockAllocator::settle() {
   commit();
@@ -71,8 +73,8 @@ InodeAllocator::InodeAllocator(Ext2FileSystem& fs) : fs_(fs.get()), cursor_(EXT2
 Result<InodeNumber> InodeAllocator::take(bool directory) {
   ext2_ino_t found = 0;
   const auto find = [&](InodeNumber from) {
-    return from <= fs_->super->s_inodes_count && ext2fs_find_first_zero_inode_bitmap2(fs_->inode_map, from,
-                                                     fs_->super->s_inodes_count, &found) == 0;
+    return from <= fs_->super->s_inodes_count &&
+           ext2fs_find_first_zero_inode_bitmap2(fs_->inode_map, from, fs_->super->s_inodes_count, &found) == 0;
   };
   if (!find(cursor_)) {
     if (second_pass_ || !find(EXT2_FIRST_INODE(fs_->super))) {
@@ -90,7 +92,9 @@ void InodeAllocator::free(InodeNumber inode, bool directory) {
   ext2fs_inode_alloc_stats2(fs_, inode, -1, directory ? 1 : 0);
 }
 
-void InodeAllocator::retire(InodeNumber inode, bool directory) { retired_.emplace_back(inode, directory); }
+void InodeAllocator::retire(InodeNumber inode, bool directory) {
+  retired_.emplace_back(inode, directory);
+}
 
 void InodeAllocator::settle() {
   for (const auto& [inode, directory] : retired_) free(inode, directory);

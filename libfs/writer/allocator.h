@@ -38,7 +38,8 @@ class BlockAllocator {
   void commit();
 
   ext2_filsys fs_;
-  BlockNumber run_start_ = 0;  // the current run of free blocks: [run_start_, run_at_) is taken and not yet in the bitmap
+  BlockNumber run_start_ =
+      0;  // the current run of free blocks: [run_start_, run_at_) is taken and not yet in the bitmap
   BlockNumber run_at_ = 0;
   BlockNumber run_end_ = 0;
   bool second_pass_ = false;

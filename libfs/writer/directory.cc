@@ -16,7 +16,7 @@ constexpr std::size_t kRootEntries = 32;
 constexpr std::size_t kNodeEntries = 8;
 constexpr std::size_t kEntrySize = 8;
 constexpr std::size_t kInfo = 24;
-constexpr unsigned kMostLevels = 1;  // below the root
+constexpr unsigned kMostLevels = 1;                            // below the root
 constexpr std::uint32_t kMostBlocks = std::uint32_t{1} << 19;  // 2 GiB of entries: hostile beyond any real directory
 
 std::size_t entries_limit(std::size_t start, bool checksums) {
@@ -63,7 +63,9 @@ struct Hashed {
 
 }  // namespace
 
-bool Child::is_directory() const { return type == EXT2_FT_DIR; }
+bool Child::is_directory() const {
+  return type == EXT2_FT_DIR;
+}
 
 Child* Directory::find(std::string_view name) {
   const auto found = children_.find(name);
@@ -195,9 +197,8 @@ Result<std::uint32_t> Directory::hash_of(DirectoryHost& host, std::string_view n
   if (version <= EXT2_HASH_TEA && (host.fs->super->s_flags & EXT2_FLAGS_UNSIGNED_HASH) != 0) version += 3;
   ext2_dirhash_t hash = 0;
   ext2_dirhash_t second = 0;
-  const errcode_t code =
-      ext2fs_dirhash2(static_cast<int>(version), name.data(), static_cast<int>(name.size()), nullptr, 0,
-                      host.fs->super->s_hash_seed, &hash, &second);
+  const errcode_t code = ext2fs_dirhash2(static_cast<int>(version), name.data(), static_cast<int>(name.size()), nullptr,
+                                         0, host.fs->super->s_hash_seed, &hash, &second);
   if (code != 0) return ext2_error(code, "hash a name");
   if (minor != nullptr) *minor = second;
   return hash;
@@ -369,8 +370,8 @@ Result<void> Directory::resize(DirectoryHost& host) {
   DADI_TRY(CachedInode * inode, host.inodes.get(number_));
   InodeImage& image = inode->image;
   const std::uint64_t before = created_ ? 0 : image.size() / kBlockSize;
-  const std::uint32_t flags = index_.empty() ? image.flags() & ~InodeImage::kIndexFlag
-                                             : image.flags() | InodeImage::kIndexFlag;
+  const std::uint32_t flags =
+      index_.empty() ? image.flags() & ~InodeImage::kIndexFlag : image.flags() | InodeImage::kIndexFlag;
   inode->dirty |= flags != image.flags();
   image.set_flags(flags);
   first_fresh_ = before;
@@ -381,8 +382,8 @@ Result<void> Directory::resize(DirectoryHost& host) {
     extents_.extents.append(have, taken);
     have += taken.count;
   }
-  DADI_TRY(const std::uint64_t tree, write_extents(host.fs, host.device, host.allocator, number_, image,
-                                                   extents_.extents, extents_.tree));
+  DADI_TRY(const std::uint64_t tree,
+           write_extents(host.fs, host.device, host.allocator, number_, image, extents_.extents, extents_.tree));
   image.set_size(blocks_.size() * kBlockSize);
   image.set_blocks(extents_.extents.blocks() + tree + (image.xattr_block() != 0 ? 1 : 0));
   inode->dirty = true;
@@ -416,8 +417,7 @@ Result<void> Directory::put_index(DirectoryHost& host) {
   const bool checksums = host.fs.has_checksums();
   const auto put = [&](std::uint32_t logical, Block& block) -> Result<void> {
     DADI_TRY(const BlockNumber place, extents_.extents.find(logical));
-    if (checksums)
-      ext2fs_dir_block_csum_set(host.fs.get(), number_, reinterpret_cast<ext2_dir_entry*>(block.data()));
+    if (checksums) ext2fs_dir_block_csum_set(host.fs.get(), number_, reinterpret_cast<ext2_dir_entry*>(block.data()));
     host.device.put(place, block, logical >= first_fresh_);
     return {};
   };

@@ -17,9 +17,9 @@ class Directory;
 
 struct Child {
   InodeNumber inode = 0;
-  std::uint8_t type = 0;  // as in directory entries: EXT2_FT_…
-  bool own = false;       // this layer declared it
-  std::int64_t leaf = -1;  // the logical block of its entry; -1 while it has none
+  std::uint8_t type = 0;                 // as in directory entries: EXT2_FT_…
+  bool own = false;                      // this layer declared it
+  std::int64_t leaf = -1;                // the logical block of its entry; -1 while it has none
   std::unique_ptr<Directory> directory;  // once it was visited
 
   bool is_directory() const;
@@ -58,7 +58,8 @@ class Directory {
   // The name now stands for another inode.
   Result<void> retarget(std::string_view name, Child& child, InodeNumber inode, std::uint8_t type, bool checksums);
 
-  // Places new entries, in the order of their names, and writes changed blocks, and the inode's size, links and extents.
+  // Places new entries, in the order of their names, and writes changed blocks, and the inode's size, links and
+  // extents.
   Result<void> write(DirectoryHost& host);
 
  private:

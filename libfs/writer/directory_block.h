@@ -17,7 +17,9 @@ struct LeafEntry {
 };
 
 // The room that an entry with a name of this length takes.
-constexpr std::size_t entry_room(std::size_t name_length) { return (8 + name_length + 3) / 4 * 4; }
+constexpr std::size_t entry_room(std::size_t name_length) {
+  return (8 + name_length + 3) / 4 * 4;
+}
 
 // Operations on one leaf's bytes. A view: copies refer to the same block.
 class DirectoryLeaf {
@@ -31,7 +33,8 @@ class DirectoryLeaf {
   // An empty block: one unused record. The checksum record's frame is set, the checksum is not.
   void clear();
 
-  // Calls `each` for every entry in use, in order. Errors: corruption (records or names that cannot be); those of `each`.
+  // Calls `each` for every entry in use, in order. Errors: corruption (records or names that cannot be); those of
+  // `each`.
   Result<void> visit(const std::function<Result<void>(const LeafEntry&)>& each) const;
 
   // Puts an entry into the first gap that holds it. False: there is none. REQUIRES: visit() succeeds.

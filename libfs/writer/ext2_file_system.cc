@@ -20,7 +20,9 @@ constexpr unsigned kInodeRatio = 16384;  // bytes of device an inode
 // The library opens its channel by name. The device that a name stands for is handed over here, for one call.
 thread_local LayerDevice* device_being_opened = nullptr;
 
-LayerDevice& device_of(io_channel channel) { return *static_cast<LayerDevice*>(channel->private_data); }
+LayerDevice& device_of(io_channel channel) {
+  return *static_cast<LayerDevice*>(channel->private_data);
+}
 
 // Calls `each(block, offset in the block, piece of the buffer)` for the blocks of a transfer in the library's units.
 template <typename Byte, typename Each>
@@ -96,7 +98,9 @@ errcode_t read_blocks32(io_channel channel, unsigned long block, int count, void
 errcode_t write_blocks32(io_channel channel, unsigned long block, int count, const void* data) {
   return write_blocks(channel, block, count, data);
 }
-errcode_t do_nothing(io_channel) { return 0; }
+errcode_t do_nothing(io_channel) {
+  return 0;
+}
 
 io_manager layer_io_manager() {
   static struct_io_manager manager = [] {
@@ -231,19 +235,21 @@ Error ext2_error(errcode_t code, const std::string& what) {
   }
 }
 
-void Ext2FileSystem::Free::operator()(ext2_filsys fs) const { ext2fs_free(fs); }
+void Ext2FileSystem::Free::operator()(ext2_filsys fs) const {
+  ext2fs_free(fs);
+}
 
 Result<void> Ext2FileSystem::format(LayerDevice& device, const FormatOptions& options) {
   if (options.size < kSmallestDevice || options.size > kLargestDevice || options.size.value % kBlockSize != 0)
-    return Error::invalid_argument("a virtual size of {} bytes: it must be a multiple of 4 KiB from 1 MiB to below 2 TiB",
-                                   options.size.value);
+    return Error::invalid_argument(
+        "a virtual size of {} bytes: it must be a multiple of 4 KiB from 1 MiB to below 2 TiB", options.size.value);
   ext2_super_block super = parameters(options.size);
   ext2_filsys raw = nullptr;
   {
     const OpeningScope scope(device);
-    DADI_CHECK(succeed(ext2fs_initialize("layer", EXT2_FLAG_64BITS | EXT2_FLAG_MASTER_SB_ONLY, &super,
-                                         layer_io_manager(), &raw),
-                       "make a file system"));
+    DADI_CHECK(succeed(
+        ext2fs_initialize("layer", EXT2_FLAG_64BITS | EXT2_FLAG_MASTER_SB_ONLY, &super, layer_io_manager(), &raw),
+        "make a file system"));
   }
   Ext2FileSystem fs(raw);
   fs->now = kFixedTime;
@@ -263,8 +269,9 @@ Result<Ext2FileSystem> Ext2FileSystem::open(LayerDevice& device) {
   }
   Ext2FileSystem fs(raw);
   if (fs->blocksize != kBlockSize || EXT2_INODE_SIZE(fs->super) != 256)
-    return Error::unsupported("a file system with blocks of {} and inodes of {} bytes; only 4096 and 256 can be changed",
-                              fs->blocksize, EXT2_INODE_SIZE(fs->super));
+    return Error::unsupported(
+        "a file system with blocks of {} and inodes of {} bytes; only 4096 and 256 can be changed", fs->blocksize,
+        EXT2_INODE_SIZE(fs->super));
   if (ext2fs_has_feature_journal_needs_recovery(fs->super))
     return Error::unsupported("the file system below has a journal that needs recovery");
   if (ext2fs_has_feature_bigalloc(fs->super) || ext2fs_has_feature_inline_data(fs->super) ||

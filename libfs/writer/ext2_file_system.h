@@ -14,8 +14,8 @@ namespace dadi::fs {
 
 // How an empty file system is made. The rest of its parameters is fixed (ext4.md, "File-system parameters").
 struct FormatOptions {
-  Bytes size;                            // of the device; a multiple of the block size
-  std::array<std::byte, 16> uuid{};      // of the file system
+  Bytes size;                             // of the device; a multiple of the block size
+  std::array<std::byte, 16> uuid{};       // of the file system
   std::array<std::byte, 16> hash_seed{};  // of its directories
 };
 

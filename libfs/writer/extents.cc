@@ -12,9 +12,9 @@ namespace {
 // struct ext4_extent_header, ext4_extent and ext4_extent_idx, 12 bytes each.
 constexpr std::uint16_t kMagic = 0xF30A;
 constexpr std::size_t kRecord = 12;
-constexpr std::size_t kInInode = 4;                                // records, behind the header
+constexpr std::size_t kInInode = 4;                                 // records, behind the header
 constexpr std::size_t kInBlock = (kBlockSize - kRecord) / kRecord;  // 340; the checksum's 4 bytes are left over
-constexpr std::uint64_t kLongest = 32768;                          // blocks in an extent; longer means unwritten
+constexpr std::uint64_t kLongest = 32768;                           // blocks in an extent; longer means unwritten
 constexpr unsigned kDeepest = 5;
 
 struct Node {
@@ -66,8 +66,8 @@ Result<void> read_node(const Ext2FileSystem& fs, const LayerDevice& device, std:
       const std::uint64_t logical = load_le<std::uint32_t>(record, 0);
       std::uint64_t count = load_le<std::uint16_t>(record, 4);
       if (count > kLongest) count -= kLongest;  // unwritten
-      const BlockNumber start =
-          load_le<std::uint32_t>(record, 8) | std::uint64_t{load_le<std::uint16_t>(record, 6)} << 32;
+      const BlockNumber start = load_le<std::uint32_t>(record, 8) | std::uint64_t{load_le<std::uint16_t>(record, 6)}
+                                                                        << 32;
       const auto& runs = result.extents.runs();
       if (count == 0 || start == 0 || start >= device_blocks || count > device_blocks - start ||
           (!runs.empty() && logical < runs.back().logical + runs.back().count))
@@ -75,8 +75,8 @@ Result<void> read_node(const Ext2FileSystem& fs, const LayerDevice& device, std:
       result.extents.append(logical, {start, count});
       continue;
     }
-    const BlockNumber child =
-        load_le<std::uint32_t>(record, 4) | std::uint64_t{load_le<std::uint16_t>(record, 8)} << 32;
+    const BlockNumber child = load_le<std::uint32_t>(record, 4) | std::uint64_t{load_le<std::uint16_t>(record, 8)}
+                                                                      << 32;
     if (child == 0 || child >= device_blocks || result.tree.size() > device_blocks)
       return Error::corruption("a node of the extent tree points to block {}", child);
     result.tree.push_back(child);
@@ -113,8 +113,7 @@ std::uint64_t ExtentList::blocks() const {
 }
 
 Result<BlockNumber> ExtentList::find(std::uint64_t logical) const {
-  const auto after =
-      std::ranges::upper_bound(runs_, logical, {}, [](const FileRun& run) { return run.logical; });
+  const auto after = std::ranges::upper_bound(runs_, logical, {}, [](const FileRun& run) { return run.logical; });
   if (after == runs_.begin()) return Error::corruption("block {} is a hole", logical);
   const FileRun& run = *std::prev(after);
   if (logical - run.logical >= run.count) return Error::corruption("block {} is a hole", logical);

@@ -50,8 +50,8 @@ struct ExtentTree {
 // Errors: corruption; unsupported (a file mapped by block pointers).
 Result<ExtentTree> read_extents(const Ext2FileSystem& fs, const LayerDevice& device, const InodeImage& inode);
 
-// Stores the extents: into the inode up to four, else into tree blocks, first those of `reuse`, then new ones (surplus ones
-// are handed to `allocator` to free). Returns the number of tree blocks. Does not set i_blocks.
+// Stores the extents: into the inode up to four, else into tree blocks, first those of `reuse`, then new ones (surplus
+// ones are handed to `allocator` to free). Returns the number of tree blocks. Does not set i_blocks.
 Result<std::uint64_t> write_extents(Ext2FileSystem& fs, LayerDevice& device, BlockAllocator& allocator,
                                     InodeNumber number, InodeImage& inode, const ExtentList& extents,
                                     const std::vector<BlockNumber>& reuse);

@@ -71,13 +71,27 @@ void set_device(std::span<std::byte> area, std::uint32_t major, std::uint32_t mi
 
 }  // namespace
 
-std::uint16_t InodeImage::mode() const { return load_le<std::uint16_t>(raw_, kMode); }
-void InodeImage::set_mode(std::uint16_t mode) { store_le(raw_, kMode, mode); }
-bool InodeImage::is_directory() const { return S_ISDIR(mode()); }
-bool InodeImage::is_regular() const { return S_ISREG(mode()); }
-bool InodeImage::is_symlink() const { return S_ISLNK(mode()); }
-std::uint16_t InodeImage::links() const { return load_le<std::uint16_t>(raw_, kLinks); }
-void InodeImage::set_links(std::uint16_t links) { store_le(raw_, kLinks, links); }
+std::uint16_t InodeImage::mode() const {
+  return load_le<std::uint16_t>(raw_, kMode);
+}
+void InodeImage::set_mode(std::uint16_t mode) {
+  store_le(raw_, kMode, mode);
+}
+bool InodeImage::is_directory() const {
+  return S_ISDIR(mode());
+}
+bool InodeImage::is_regular() const {
+  return S_ISREG(mode());
+}
+bool InodeImage::is_symlink() const {
+  return S_ISLNK(mode());
+}
+std::uint16_t InodeImage::links() const {
+  return load_le<std::uint16_t>(raw_, kLinks);
+}
+void InodeImage::set_links(std::uint16_t links) {
+  store_le(raw_, kLinks, links);
+}
 std::uint64_t InodeImage::size() const {
   return load_le<std::uint32_t>(raw_, kSizeLow) | std::uint64_t{load_le<std::uint32_t>(raw_, kSizeHigh)} << 32;
 }
@@ -85,11 +99,15 @@ void InodeImage::set_size(std::uint64_t size) {
   store_le(raw_, kSizeLow, static_cast<std::uint32_t>(size));
   store_le(raw_, kSizeHigh, static_cast<std::uint32_t>(size >> 32));
 }
-std::uint32_t InodeImage::flags() const { return load_le<std::uint32_t>(raw_, kFlags); }
-void InodeImage::set_flags(std::uint32_t flags) { store_le(raw_, kFlags, flags); }
+std::uint32_t InodeImage::flags() const {
+  return load_le<std::uint32_t>(raw_, kFlags);
+}
+void InodeImage::set_flags(std::uint32_t flags) {
+  store_le(raw_, kFlags, flags);
+}
 std::uint64_t InodeImage::xattr_block() const {
-  return load_le<std::uint32_t>(raw_, kXattrBlockLow) |
-         std::uint64_t{load_le<std::uint16_t>(raw_, kXattrBlockHigh)} << 32;
+  return load_le<std::uint32_t>(raw_, kXattrBlockLow) | std::uint64_t{load_le<std::uint16_t>(raw_, kXattrBlockHigh)}
+                                                            << 32;
 }
 void InodeImage::set_xattr_block(BlockNumber block) {
   store_le(raw_, kXattrBlockLow, static_cast<std::uint32_t>(block));
@@ -104,7 +122,9 @@ void InodeImage::set_blocks(std::uint64_t count) {
   store_le(raw_, kBlocksLow, static_cast<std::uint32_t>(sectors));
   store_le(raw_, kBlocksHigh, static_cast<std::uint16_t>(sectors >> 32));
 }
-std::span<std::byte> InodeImage::block_area() { return std::span(raw_).subspan(kBlockArea, kBlockAreaSize); }
+std::span<std::byte> InodeImage::block_area() {
+  return std::span(raw_).subspan(kBlockArea, kBlockAreaSize);
+}
 std::span<const std::byte> InodeImage::block_area() const {
   return std::span(raw_).subspan(kBlockArea, kBlockAreaSize);
 }
@@ -116,16 +136,16 @@ void InodeImage::set_attributes(const Attributes& attributes) {
   store_le(raw_, kGidLow, static_cast<std::uint16_t>(attributes.gid));
   store_le(raw_, kGidHigh, static_cast<std::uint16_t>(attributes.gid >> 16));
   store_le(raw_, kExtraIsize, static_cast<std::uint16_t>(kExtraSize));
-  // 34 bits of seconds from 1901 on: the low 32 are signed, two more count periods of 2^32 seconds after that. What lies
-  // outside is clamped, as the kernel does.
+  // 34 bits of seconds from 1901 on: the low 32 are signed, two more count periods of 2^32 seconds after that. What
+  // lies outside is clamped, as the kernel does.
   constexpr std::int64_t kFirst = std::numeric_limits<std::int32_t>::min();
   const Timestamp& mtime = attributes.mtime;
   const std::int64_t seconds = std::clamp(mtime.seconds, kFirst, kFirst + (std::int64_t{1} << 34) - 1);
   const auto low = static_cast<std::int32_t>(static_cast<std::uint32_t>(seconds));
   const auto epoch = static_cast<std::uint32_t>((seconds - low) >> 32);
   const std::uint32_t nanoseconds = seconds == mtime.seconds ? mtime.nanoseconds : 0;
-  for (const auto& [time, extra] : {std::pair{kAtime, kAtimeExtra}, {kCtime, kCtimeExtra}, {kMtime, kMtimeExtra},
-                                    {kCrtime, kCrtimeExtra}}) {
+  for (const auto& [time, extra] :
+       {std::pair{kAtime, kAtimeExtra}, {kCtime, kCtimeExtra}, {kMtime, kMtimeExtra}, {kCrtime, kCrtimeExtra}}) {
     store_le(raw_, time, static_cast<std::uint32_t>(low));
     store_le(raw_, extra, nanoseconds << 2 | epoch);
   }

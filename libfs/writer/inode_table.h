@@ -15,9 +15,9 @@ namespace dadi::fs {
 class InodeImage {
  public:
   static constexpr std::size_t kSize = 256;
-  static constexpr std::size_t kExtraSize = 32;                                      // i_extra_isize of what we write
-  static constexpr std::size_t kXattrStart = 128 + kExtraSize;                       // in-inode attributes, to the end
-  static constexpr std::uint32_t kExtentsFlag = 0x80000, kIndexFlag = 0x1000;        // EXTENTS_FL, INDEX_FL
+  static constexpr std::size_t kExtraSize = 32;                                // i_extra_isize of what we write
+  static constexpr std::size_t kXattrStart = 128 + kExtraSize;                 // in-inode attributes, to the end
+  static constexpr std::uint32_t kExtentsFlag = 0x80000, kIndexFlag = 0x1000;  // EXTENTS_FL, INDEX_FL
 
   std::span<std::byte> raw() { return raw_; }
   std::span<const std::byte> raw() const { return raw_; }
@@ -35,9 +35,9 @@ class InodeImage {
   void set_flags(std::uint32_t flags);
   std::uint64_t xattr_block() const;
   void set_xattr_block(BlockNumber block);
-  std::uint64_t blocks() const;          // i_blocks, as a number of file-system blocks
+  std::uint64_t blocks() const;  // i_blocks, as a number of file-system blocks
   void set_blocks(std::uint64_t count);
-  std::span<std::byte> block_area();     // i_block, 60 bytes
+  std::span<std::byte> block_area();  // i_block, 60 bytes
   std::span<const std::byte> block_area() const;
   std::span<std::byte> xattr_area() { return std::span(raw_).subspan(kXattrStart); }
 

@@ -25,7 +25,9 @@ struct BlockRange {
   std::uint64_t count = 0;
 };
 
-constexpr Sectors sector_of(BlockNumber block) { return {block * kSectorsPerBlock}; }
+constexpr Sectors sector_of(BlockNumber block) {
+  return {block * kSectorsPerBlock};
+}
 
 // Takes what a layer writes: the layer's writer, and who else must know (see PlannedStack). One thread at a time.
 class LayerOutput {

@@ -85,8 +85,9 @@ Result<std::string> LayerPlanner::link_target(InodeNumber number) {
   return std::string(as_text(std::span(block).first(size)));
 }
 
-// The directories from the root to `components`. Symlinks are followed, and stay inside the root. With `create`, missing
-// directories are made, and all of them count as touched by this layer; without, a missing one gives an empty stack.
+// The directories from the root to `components`. Symlinks are followed, and stay inside the root. With `create`,
+// missing directories are made, and all of them count as touched by this layer; without, a missing one gives an empty
+// stack.
 Result<LayerPlanner::Stack> LayerPlanner::walk(const std::vector<std::string>& components, bool create) {
   Stack stack{root_.get()};
   std::vector<std::string> rest(components.rbegin(), components.rend());
@@ -152,8 +153,7 @@ Result<void> LayerPlanner::declare_root(const ArchiveEntry& entry) {
 Result<void> LayerPlanner::whiteout(Directory& parent, std::string_view name) {
   if (name == kOpaqueMarker) return hide_lower(parent);
   const std::string target(name.substr(kWhiteoutPrefix.size()));
-  if (target.empty() || target == "." || target == "..")
-    return Error::corruption("a whiteout that names no entry");
+  if (target.empty() || target == "." || target == "..") return Error::corruption("a whiteout that names no entry");
   if (target.starts_with(kWhiteoutPrefix)) return {};  // aufs' own bookkeeping
   return hide_lower_child(parent, target);
 }
@@ -223,8 +223,8 @@ Result<void> LayerPlanner::add_hardlink(Directory& parent, std::string_view name
   return {};
 }
 
-// The inode for a new file: that of the file which it replaces where nobody else has it, else a new one. An inode that is
-// used again costs a layer fewer changed blocks.
+// The inode for a new file: that of the file which it replaces where nobody else has it, else a new one. An inode that
+// is used again costs a layer fewer changed blocks.
 Result<CachedInode*> LayerPlanner::inode_for(Directory& parent, std::string_view name, std::uint8_t type,
                                              InodeNumber& number) {
   Child* child = parent.find(name);
@@ -255,7 +255,8 @@ Result<void> LayerPlanner::add_other(Directory& parent, std::string_view name, c
   DADI_CHECK(set_xattrs(number, *inode, entry.attributes.xattrs));
   if (entry.attributes.type == FileType::kSymlink) {
     if (entry.symlink.empty()) return Error::corruption("a symlink without a target");
-    if (entry.symlink.size() >= kBlockSize) return Error::unsupported("a symlink target of {} bytes", entry.symlink.size());
+    if (entry.symlink.size() >= kBlockSize)
+      return Error::unsupported("a symlink target of {} bytes", entry.symlink.size());
     inode->image.set_size(entry.symlink.size());
     if (entry.symlink.size() < kFastSymlink)
       std::memcpy(inode->image.block_area().data(), entry.symlink.data(), entry.symlink.size());
@@ -406,8 +407,7 @@ Result<void> LayerPlanner::release_content(InodeNumber number, CachedInode& inod
   DADI_CHECK(release_xattr_block(inode));
   const InodeImage& image = inode.image;
   if (const auto waiting = fragmented_.find(number); waiting != fragmented_.end()) {
-    for (const FileRun& run : waiting->second.runs())
-      DADI_CHECK(release_blocks(inode, {run.physical, run.count}));
+    for (const FileRun& run : waiting->second.runs()) DADI_CHECK(release_blocks(inode, {run.physical, run.count}));
     fragmented_.erase(waiting);
     return {};
   }
@@ -468,7 +468,8 @@ Result<void> LayerPlanner::write_directories() {
       if (child.directory) all.push_back(child.directory.get());
   }
   std::ranges::sort(all, {}, &Directory::number);
-  for (Directory* directory : all) DADI_CHECK(directory->write(host_).context("directory inode {}", directory->number()));
+  for (Directory* directory : all)
+    DADI_CHECK(directory->write(host_).context("directory inode {}", directory->number()));
   return {};
 }
 

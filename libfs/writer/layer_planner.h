@@ -1,7 +1,7 @@
-// Applies one OCI layer to the file system that the layers below it left: the planned ext4 writer. File data is given its
-// place when it arrives and goes straight on to the layer; everything else is kept in memory and written, in a fixed
-// order, by finish(). The result depends on the device below and the archive alone. Semantics: the table "OCI semantics"
-// of ext4.md; tests/fs holds a test for each of its rows.
+// Applies one OCI layer to the file system that the layers below it left: the planned ext4 writer. File data is given
+// its place when it arrives and goes straight on to the layer; everything else is kept in memory and written, in a
+// fixed order, by finish(). The result depends on the device below and the archive alone. Semantics: the table "OCI
+// semantics" of ext4.md; tests/fs holds a test for each of its rows.
 #pragma once
 
 #include <map>
@@ -29,8 +29,8 @@ class LayerPlanner {
 
   // Applies every entry of the archive, in order. After an error the planner is good for destruction only.
   // Errors, with the entry as context: those of the archive; corruption (an entry that cannot be applied: a file where
-  // a directory is needed, a hardlink to nothing, a reserved whiteout …); exhausted (no block or inode left); unsupported
-  // (attributes that ext4 cannot hold).
+  // a directory is needed, a hardlink to nothing, a reserved whiteout …); exhausted (no block or inode left);
+  // unsupported (attributes that ext4 cannot hold).
   Result<void> apply(LayerArchive& archive);
 
   // Writes all metadata. Call once.

@@ -76,8 +76,7 @@ Result<Extent> PlannedStack::next_extent(Sectors at) const {
   auto next = runs_.upper_bound(block);
   if (next != runs_.begin()) {
     const auto& [start, run] = *std::prev(next);
-    if (run.end > block)
-      return Extent{run.zero ? Extent::Kind::kZero : Extent::Kind::kData, sector_of(run.end) - at};
+    if (run.end > block) return Extent{run.zero ? Extent::Kind::kZero : Extent::Kind::kData, sector_of(run.end) - at};
   }
   const Sectors end = next == runs_.end() ? size_ : sector_of(next->first);
   return Extent{Extent::Kind::kHole, end - at};
@@ -100,7 +99,9 @@ void PlannedStack::Layer::cover(BlockRange range, bool zero) {
   set(runs_, range.start, range.start + range.count, zero);
 }
 
-void PlannedStack::Layer::uncover(BlockRange range) { cut(runs_, range.start, range.start + range.count); }
+void PlannedStack::Layer::uncover(BlockRange range) {
+  cut(runs_, range.start, range.start + range.count);
+}
 
 Result<void> PlannedStack::Layer::data(BlockNumber at, std::span<const std::byte> blocks) {
   cover({at, blocks.size() / kBlockSize}, false);
@@ -122,6 +123,8 @@ Result<void> PlannedStack::Layer::discard(BlockRange range) {
   return writer_.discard(sector_of(range.start), {range.count * kSectorsPerBlock});
 }
 
-bool PlannedStack::Layer::room_for_zeroes() const { return writer_.records() < lsmt::kZeroedLimit; }
+bool PlannedStack::Layer::room_for_zeroes() const {
+  return writer_.records() < lsmt::kZeroedLimit;
+}
 
 }  // namespace dadi::fs

@@ -1,6 +1,6 @@
-// What the layers planned so far left behind: the device below the next layer, from memory. It keeps every metadata block,
-// and of file data only where there is some: planning never reads that. Planning on it gives the same layer as planning
-// on the finished blobs.
+// What the layers planned so far left behind: the device below the next layer, from memory. It keeps every metadata
+// block, and of file data only where there is some: planning never reads that. Planning on it gives the same layer as
+// planning on the finished blobs.
 #pragma once
 
 #include <cstdint>

@@ -42,8 +42,8 @@ constexpr std::array<NameSpace, 3> kNameSpaces{{{"user.", 1}, {"trusted.", 4}, {
 constexpr std::uint8_t kAclAccess = 2;
 constexpr std::uint8_t kAclDefault = 3;
 
-// From version 2 (a version, then tag, permissions and id, 8 bytes each) to ext4's version 1 (entries without an id take
-// 4 bytes).
+// From version 2 (a version, then tag, permissions and id, 8 bytes each) to ext4's version 1 (entries without an id
+// take 4 bytes).
 Result<std::string> encode_acl(std::string_view value) {
   constexpr std::uint16_t kUser = 2;
   constexpr std::uint16_t kGroup = 8;

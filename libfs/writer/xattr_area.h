@@ -4,8 +4,8 @@
 #include <optional>
 #include <span>
 
-#include "libfs/writer/layer_device.h"
 #include "libfs/layer_archive.h"
+#include "libfs/writer/layer_device.h"
 
 namespace dadi::fs {
 
@@ -16,7 +16,8 @@ struct EncodedXattrs {
 
 // Packs attributes into `inode_room` bytes of inode and, for what does not fit there, one block. POSIX ACLs change from
 // the form of the system calls to ext4's own.
-// Errors: unsupported (a name space that ext4 does not know, or more than it can hold); invalid_argument (a malformed ACL).
+// Errors: unsupported (a name space that ext4 does not know, or more than it can hold); invalid_argument (a malformed
+// ACL).
 Result<EncodedXattrs> encode_xattrs(const Xattrs& xattrs, std::size_t inode_room);
 
 }  // namespace dadi::fs

@@ -122,7 +122,7 @@ TEST(LayerReader, TellsAnUnsealedLayerFromACutOne) {
   layer = Crafted{.header_flags = kAppendOnlyHeader, .data_sectors = 40}.build();
   layer.resize(layer.size() - 4096);
   expect_error(LayerReader::open(blob_of(layer)), ErrorCode::kCorruption, "not sealed");
-  for (const std::size_t size : {0, 100, 4096, 8191}) {
+  for (const std::size_t size : {0U, 100U, 4096U, 8191U}) {
     layer.resize(size);
     expect_error(LayerReader::open(blob_of(layer)), ErrorCode::kCorruption, "too few");
   }
@@ -159,7 +159,7 @@ Data log_of(const std::vector<Segment>& segments) {
 }
 
 Result<LayerReader> open_log(const Data& data, const Data& index) {
-  return LayerReader::open_append_only(blob_of(data), blob_of(index));
+  return LayerReader::open_append_only(blob_of(data), *blob_of(index));
 }
 
 TEST(AppendOnlyLayer, LetsTheLaterRecordWin) {

@@ -56,7 +56,7 @@ std::optional<Payload> found(const Data& data) {
 }
 
 TEST(TarEnvelope, FindsThePayloadOfItsOwnHeadAtEverySize) {
-  for (const std::size_t size : {0, 1, 511, 512, 513, 4096, 99999, 100000}) {
+  for (const std::size_t size : {0U, 1U, 511U, 512U, 513U, 4096U, 99999U, 100000U}) {
     const Data blob = test::make_envelope(Data(size, std::byte{7}));
     EXPECT_EQ(blob.size() % kBlock, 0U);
     EXPECT_EQ(found(blob), (Payload{kHeadSize, {size}}));

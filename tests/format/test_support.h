@@ -109,7 +109,9 @@ struct Outcome {
 };
 Outcome run(const std::string& command);
 
-// Whether the independent reader accepts these layer files, and what device it makes of them, bottom first.
+// That the independent reader accepts each of these layer files; and that stacked, bottom first, they make the same
+// device for it as for us.
 void expect_strict_reader_accepts(const std::vector<Data>& layer_files);
+void expect_same_device_by_strict_reader(const std::vector<Data>& layer_files);
 
 }  // namespace dadi::test

@@ -234,7 +234,7 @@ TEST(ZFileReader, ReadsFilesWithoutDigests) {
   const Data raw = mixed_bytes(random, 9000);
   Data blob = make_zfile(raw);
   const Ends ends(blob);
-  for (const std::uint64_t header : {0x03, 0x0B}) {
+  for (const std::uint64_t header : {0x03U, 0x0BU}) {
     set_flags(ends.header, header);
     set_flags(ends.trailer, 0x06);
     const auto reader = must(Reader::open(blob_of(blob)));
