@@ -3,7 +3,7 @@
 
 #include "libfs/model/compare.h"
 #include "tests/fs/archive_reading.h"
-#include "tests/fs/planned_device.h"
+#include "tests/fs/planned_image.h"
 #include "tests/fs/tar_builder.h"
 
 namespace dadi::fs {
@@ -26,9 +26,9 @@ std::string difference(const Layers& written, const Layers& modelled, const Comp
   const auto compared = [&]() -> Result<std::optional<std::string>> {
     TreeModel model;
     DADI_CHECK(apply(model, modelled).context("model"));
-    auto device = std::make_shared<PlannedDevice>(Bytes{64 << 20});
-    DADI_CHECK(apply(*device, written).context("writer"));
-    DADI_TRY(const auto volume, Volume::open(device));
+    PlannedImage image(Bytes{64 << 20});
+    for (const TarBuilder& layer : written) DADI_CHECK(image.add(layer.finish()).context("writer"));
+    DADI_TRY(const auto volume, image.volume());
     return first_difference(model, *volume, progress);
   }();
   if (!compared) return "error: " + compared.error().message();
