@@ -66,6 +66,17 @@ Error too_deep() {
   return Error::unsupported("directories nested more than {} deep", kDeepest);
 }
 
+// Of a regular file: what it holds, read to its end.
+Result<std::optional<Digest>> read_content(const ArchiveEntry& entry, LayerArchive& archive) {
+  if (entry.hardlink || entry.attributes.type != FileType::kRegular) return std::optional<Digest>();
+  ContentDigest digest;
+  while (true) {
+    DADI_TRY(const auto data, archive.next_data());
+    if (!data) return std::optional(digest.finish());
+    digest.add(data->offset, data->bytes);
+  }
+}
+
 // Ends nodes without recursion: a tree may be deep. Nodes that have other names stay.
 void take_apart(std::shared_ptr<TreeNode> top) {
   std::vector<std::shared_ptr<TreeNode>> rest;
@@ -105,11 +116,12 @@ Result<void> TreeModel::apply(LayerArchive& archive) {
   while (true) {
     DADI_TRY(const auto entry, archive.next_entry());
     if (!entry) return {};
-    DADI_CHECK(apply_entry(*entry, archive).context("entry {}", in_quotes(entry->path)));
+    DADI_TRY(const auto content, read_content(*entry, archive).context("entry {}", in_quotes(entry->path)));
+    DADI_CHECK(apply_entry(*entry, content).context("entry {}", in_quotes(entry->path)));
   }
 }
 
-Result<void> TreeModel::apply_entry(const ArchiveEntry& entry, LayerArchive& archive) {
+Result<void> TreeModel::apply_entry(const ArchiveEntry& entry, const std::optional<Digest>& content) {
   Path path = cleaned(entry.path);
   if (path.empty()) return declare_root(entry);
   if (is_bookkeeping(path)) return {};
@@ -132,7 +144,7 @@ Result<void> TreeModel::apply_entry(const ArchiveEntry& entry, LayerArchive& arc
     if (stack.size() > kDeepest) return too_deep();
     add_directory(parent, name, entry.attributes);
   } else {
-    return add_file(parent, name, entry, archive);
+    add_file(parent, name, entry, content);
   }
   return {};
 }
@@ -170,28 +182,20 @@ Result<void> TreeModel::add_hardlink(TreeNode& parent, const std::string& name, 
   return {};
 }
 
-Result<void> TreeModel::add_file(TreeNode& parent, const std::string& name, const ArchiveEntry& entry,
-                                 LayerArchive& archive) {
+void TreeModel::add_file(TreeNode& parent, const std::string& name, const ArchiveEntry& entry,
+                         const std::optional<Digest>& content) {
   auto node = std::make_shared<TreeNode>();
   node->attributes = entry.attributes;
   node->symlink = entry.symlink;
-  if (entry.attributes.type == FileType::kRegular) {
-    node->size = entry.size;
-    ContentDigest digest;
-    while (true) {
-      DADI_TRY(const auto data, archive.next_data());
-      if (!data) break;
-      digest.add(data->offset, data->bytes);
-    }
-    node->content = digest.finish();
-  }
+  node->size = entry.size;
+  node->content = content;
   put(parent, name, std::move(node));
-  return {};
 }
 
 TreeNode& TreeModel::make_directory(TreeNode& parent, const std::string& name) {
   auto node = std::make_shared<TreeNode>();
   node->attributes = implicit_directory();
+  node->touched_in = layer_;  // also where a symlink's ".." leads away from it again
   TreeNode& directory = *node;
   put(parent, name, std::move(node));
   return directory;

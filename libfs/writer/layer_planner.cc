@@ -68,6 +68,7 @@ Result<Directory*> LayerPlanner::make_directory(Directory& parent, std::string_v
   Child& child = parent.add(name, number, EXT2_FT_DIR);
   child.own = true;
   child.directory = std::make_unique<Directory>(number, parent.number());
+  child.directory->touched = true;
   return child.directory.get();
 }
 
@@ -169,8 +170,9 @@ Result<void> LayerPlanner::hide_lower(Directory& directory) {
 Result<void> LayerPlanner::hide_lower_child(Directory& parent, const std::string& name) {
   Child* child = parent.find(name);
   if (child == nullptr) return {};
-  if (!child->is_directory()) return child->own ? Result<void>() : remove(parent, name);
-  if (!child->directory || !child->directory->touched) return child->own ? Result<void>() : remove(parent, name);
+  const bool spared = child->is_directory() ? child->directory && child->directory->touched : child->own;
+  if (!spared) return remove(parent, name);
+  if (!child->is_directory()) return {};
   // Only the paths of this layer are left of the directory. Its own attributes too, unless this layer gave them.
   if (!child->directory->declared) DADI_CHECK(set_directory_attributes(*child->directory, implicit_directory()));
   return hide_lower(*child->directory);

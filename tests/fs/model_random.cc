@@ -115,10 +115,18 @@ void compare_image(std::uint32_t seed) {
     const auto written = image.add(layer.finish());
     ASSERT_TRUE(written.has_value()) << written.error().message();
   }
-  ASSERT_EQ(fault_of(image, model, /*with_e2fsck=*/seed % 10 == 0), "");
+  const std::string fault = fault_of(image, model, /*with_e2fsck=*/seed % 10 == 0);
+  if (fault.empty()) return;
+  for (std::size_t i = 0; i < random.layers().size(); ++i) {
+    const auto path = testing::TempDir() + "seed-" + std::to_string(seed) + "-layer-" + std::to_string(i) + ".tar";
+    const auto bytes = random.layers()[i].finish();
+    std::ofstream(path, std::ios::binary) << as_text(bytes);
+    std::cerr << "kept: " << path << "\n";
+  }
+  FAIL() << fault;
 }
 
-// DADI_SEEDS=FIRST,COUNT runs others than the fixed set; a failure prints its seed.
+// DADI_SEEDS=FIRST,COUNT runs others than the fixed set; a failure prints its seed and keeps its layers.
 TEST(RandomImages, WriterAndModelAgree) {
   unsigned first = 1;
   unsigned count = 300;
