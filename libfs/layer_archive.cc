@@ -64,6 +64,7 @@ class LayerArchive::Stream {
   Result<void> check_whole_content() const;
   Error header_error(int status, Bytes start);
   Error content_error() const;
+  Error named_content_error() const;
   Result<void> finish(Bytes start);
 
   ArchiveInput input_;
@@ -191,15 +192,14 @@ Result<std::optional<ArchiveData>> LayerArchive::Stream::next_data() {
 // A sparse map may promise more than the entry holds; of other files libarchive makes sure.
 Result<void> LayerArchive::Stream::check_whole_content() const {
   if (content_ && *content_ != content_read_)
-    return Error::corruption("entry {}: {} bytes of content, but {} in its sparse map", in_quotes(path_),
-                             content_read_.value, content_->value);
+    return Error::corruption("{} bytes of content, but {} in its sparse map", content_read_.value, content_->value);
   return {};
 }
 
 Result<void> LayerArchive::Stream::skip_content() {
   has_content_ = false;
   if (archive_file_count(reader_.get()) == 0) return {};
-  if (archive_read_data_skip(reader_.get()) < ARCHIVE_WARN) return content_error();
+  if (archive_read_data_skip(reader_.get()) < ARCHIVE_WARN) return named_content_error();
   return {};
 }
 
@@ -214,7 +214,7 @@ Result<void> LayerArchive::Stream::check_hardlink_body() {
     la_int64_t offset = 0;
     const int status = archive_read_data_block(reader_.get(), &data, &size, &offset);
     if (status == ARCHIVE_EOF) break;
-    if (status != ARCHIVE_OK) return content_error();
+    if (status != ARCHIVE_OK) return named_content_error();
     const std::size_t part = std::min(size, block.size() - filled);
     std::memcpy(block.data() + filled, data, part);
     filled += part;
@@ -238,10 +238,13 @@ Error LayerArchive::Stream::header_error(int status, Bytes start) {
 
 Error LayerArchive::Stream::content_error() const {
   if (source_error_) return *source_error_;
-  if (starved_)
-    return Error::corruption("entry {}: cut short at offset {}, in its content", in_quotes(path_),
-                             input_.delivered().value);
-  return Error::corruption("entry {}: {}", in_quotes(path_), message());
+  if (starved_) return Error::corruption("cut short at offset {}, in its content", input_.delivered().value);
+  return Error::corruption("{}", message());
+}
+
+Error LayerArchive::Stream::named_content_error() const {
+  if (source_error_) return *source_error_;
+  return content_error().context("entry {}", in_quotes(path_));
 }
 
 // libarchive stops at a block of zeros, takes a second one along, and takes the stream's end for the archive's as well.

@@ -75,7 +75,8 @@ class LayerArchive {
 
   // The next piece of the current regular file's content, in ascending order, or none at its end. Valid until the next
   // call of any method. Never reaches past the entry's size.
-  // Errors: corruption (the archive is cut short; a sparse file's map contradicts itself), those of the source.
+  // Errors, which do not name the entry: corruption (the archive is cut short; a sparse file's map contradicts itself),
+  // those of the source.
   Result<std::optional<ArchiveData>> next_data();
 
   // After the archive's end: whether it was marked by a block of zeros, so that nothing was cut off. A stream that ends

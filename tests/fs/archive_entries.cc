@@ -85,7 +85,7 @@ TEST(LayerArchive, TheSameEntriesComeOutWhateverThePiecesOfTheSource) {
   const auto whole = read_archive(tar.finish(), tar.size() + 1024);
   ASSERT_TRUE(whole.has_value()) << whole.error().message();
   ASSERT_EQ(whole->entries.size(), 6U);
-  for (const std::size_t piece : {1, 7, 100, 511, 512, 513, 1024, 4096}) {
+  for (const std::size_t piece : std::initializer_list<std::size_t>{1, 7, 100, 511, 512, 513, 1024, 4096}) {
     const auto again = read_archive(tar.finish(), piece);
     ASSERT_TRUE(again.has_value()) << piece << ": " << again.error().message();
     ASSERT_EQ(again->entries.size(), whole->entries.size());

@@ -105,7 +105,7 @@ TEST(InQuotes, ShowsTextAndEscapesTheRest) {
 TEST(ArchiveInput, RemembersWhatCameSinceTheMark) {
   std::vector<std::byte> bytes(10'000);
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 7);
-  for (const std::size_t piece : {1, 3, 1000, 10'000}) {
+  for (const std::size_t piece : std::initializer_list<std::size_t>{1, 3, 1000, 10'000}) {
     PieceSource source(bytes, piece);
     ArchiveInput input(source);
     const auto take_until = [&](std::uint64_t size) {

@@ -91,7 +91,7 @@ inline Result<ReadArchive> read_archive(ByteSource& source) {
     if (!entry) break;
     ReadEntry& read = result.entries.emplace_back();
     read.entry = *std::move(entry);
-    DADI_CHECK(read_content(*archive, read));
+    DADI_CHECK(read_content(*archive, read).context("entry \"{}\"", read.entry.path));
     if (read.entry.size.value <= (std::uint64_t{1} << 30)) read.content.resize(read.entry.size.value);
   }
   result.saw_end_marker = archive->saw_end_marker();

@@ -421,7 +421,7 @@ TEST(ContentDigest, DoesNotDependOnHowContentIsDivided) {
   ContentDigest whole;
   whole.add({0}, as_bytes(content));
   const Digest expected = whole.finish();
-  for (const std::size_t piece : {1, 7, 511, 4096, 5000}) {
+  for (const std::size_t piece : std::initializer_list<std::size_t>{1, 7, 511, 4096, 5000}) {
     ContentDigest digest;
     for (std::size_t at = 0; at < content.size(); at += piece) {
       digest.add({at}, as_bytes(std::string_view(content).substr(at, piece)));
