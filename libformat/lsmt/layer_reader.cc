@@ -170,16 +170,16 @@ Result<LayerReader> LayerReader::open(SharedBlob blob, const ReadContext& contex
   return LayerReader(kind, trailer.info, std::move(parser.segments), std::move(blob));
 }
 
-Result<LayerReader> LayerReader::open_append_only(SharedBlob data, const BlobReader& index) {
+Result<LayerReader> LayerReader::open_append_only(SharedBlob data, const SharedBlob& index) {
   const ReadContext context;
   DADI_TRY(const Header data_header, read_header(*data, {0}, context).context("lsmt data header"));
   if (data_header.flags != kAppendOnlyHeader)
     return Error::corruption("lsmt data header: flags {:#x}, not those of an append-only layer", data_header.flags);
-  DADI_TRY(const Header header, read_header(index, {0}, context).context("lsmt log header"));
+  DADI_TRY(const Header header, read_header(*index, {0}, context).context("lsmt log header"));
   if (header.flags != kIndexHeader || header.index_offset != Bytes{kHeaderSize})
     return Error::corruption("lsmt log header: flags {:#x}, records at {}", header.flags, header.index_offset.value);
 
-  const std::uint64_t count = (index.size() - Bytes{kHeaderSize}).value / kRecordSize;
+  const std::uint64_t count = (index->size() - Bytes{kHeaderSize}).value / kRecordSize;
   if (count > kMaxLogRecords) return Error::corruption("lsmt log: {} records, more than {}", count, kMaxLogRecords);
   const Sectors limit = whole_sectors(data->size());
   SegmentMap map;
@@ -191,7 +191,7 @@ Result<LayerReader> LayerReader::open_append_only(SharedBlob data, const BlobRea
     map.insert(record.segment);
     return {};
   };
-  DADI_CHECK(read_records(index, {kHeaderSize}, count, context, replay));
+  DADI_CHECK(read_records(*index, {kHeaderSize}, count, context, replay));
   return LayerReader(Kind::kAppendOnly, header.info, map.segments(), std::move(data));
 }
 

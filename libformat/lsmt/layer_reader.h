@@ -29,7 +29,7 @@ class LayerReader {
   // Opens an append-only writable layer by replaying its log, in which the later record wins. A record that is cut off
   // at the log's end is left out: its write never completed.
   // Errors: corruption (a header, a record that points outside of the data), those of the blobs.
-  static Result<LayerReader> open_append_only(SharedBlob data, const BlobReader& index);
+  static Result<LayerReader> open_append_only(SharedBlob data, const SharedBlob& index);
 
   // Opens a sparse writable layer: what the file system keeps as data is the layer's. What was discarded since has no
   // trace in this format.

@@ -34,7 +34,7 @@ LayerReader open_layer(const Path& path) {
   const std::string name = path.filename();
   if (name == "writable_data.gz")
     return must(LayerReader::open_append_only(blob_of(read_file(path)),
-                                              *blob_of(read_file(path.parent_path() / "writable_index"))));
+                                              blob_of(read_file(path.parent_path() / "writable_index"))));
   if (!name.ends_with(".sparse-tar.gz")) return must(open_layer_file(blob_of(read_file(path)))).layer;
   const test::TemporaryFolder folder;
   auto file = unpack(path, folder);  // stays readable when its folder goes

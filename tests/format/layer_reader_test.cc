@@ -159,7 +159,7 @@ Data log_of(const std::vector<Segment>& segments) {
 }
 
 Result<LayerReader> open_log(const Data& data, const Data& index) {
-  return LayerReader::open_append_only(blob_of(data), *blob_of(index));
+  return LayerReader::open_append_only(blob_of(data), blob_of(index));
 }
 
 TEST(AppendOnlyLayer, LetsTheLaterRecordWin) {
