@@ -12,6 +12,7 @@ namespace {
 constexpr int kMaxNesting = 8;
 constexpr std::size_t kMaxIndexes = 100;     // read on the way
 constexpr std::size_t kMaxManifests = 2000;  // found on the way
+constexpr Bytes kAllDocuments{64 << 20};     // manifests and configs
 constexpr std::size_t kMaxLayers = 255;      // of the block format
 
 bool is_attestation(const Descriptor& descriptor) {
@@ -87,29 +88,40 @@ class Finder {
   std::size_t attestations_ = 0;
 };
 
-// Reads a manifest and its config, and holds them against each other.
-Result<SelectedImage> load(const ImageSource& source, const Descriptor& descriptor) {
-  DADI_TRY(const auto bytes, read_document(source, descriptor, kManifestLimit));
-  DADI_TRY(Manifest manifest, Manifest::parse(bytes, descriptor.media_type));
-  if (!is_image_config(manifest.config.media_type))
-    return Error::unsupported("an artifact, not an image: its config is \"{}\"",
-                              manifest.config.media_type.substr(0, 200));
-  DADI_TRY(const auto config_bytes, read_document(source, manifest.config, kConfigLimit).context("config"));
-  DADI_TRY(ImageConfig config, ImageConfig::parse(config_bytes));
-  if (manifest.layers.size() != config.diff_ids().size())
-    return Error::corruption("the manifest has {} layers, the config {} diff ids", manifest.layers.size(),
-                             config.diff_ids().size());
-  Platform platform = descriptor.platform ? *descriptor.platform : config.platform();
-  Descriptor described = descriptor;
-  described.media_type = manifest.media_type;
-  return SelectedImage{std::move(described), std::move(manifest), std::move(config), std::move(platform)};
-}
+// Reads manifests and configs, and holds them against each other.
+class Loader {
+ public:
+  explicit Loader(const ImageSource& source) : source_(source) {}
 
-// Errors name the manifest, unless it is the only one there is.
-Result<SelectedImage> load_from_index(const ImageSource& source, const Descriptor& descriptor) {
-  const std::string platform = descriptor.platform ? " (" + descriptor.platform->to_string() + ")" : "";
-  return load(source, descriptor).context("manifest {}{}", descriptor.digest.to_string(), platform);
-}
+  Result<SelectedImage> load(const Descriptor& descriptor) {
+    const std::string platform = descriptor.platform ? " (" + descriptor.platform->to_string() + ")" : "";
+    return load_unnamed(descriptor).context("manifest {}{}", descriptor.digest.to_string(), platform);
+  }
+
+ private:
+  Result<SelectedImage> load_unnamed(const Descriptor& descriptor) {
+    DADI_TRY(const auto bytes, read_document(source_, descriptor, kManifestLimit));
+    DADI_TRY(Manifest manifest, Manifest::parse(bytes, descriptor.media_type));
+    if (!is_image_config(manifest.config.media_type))
+      return Error::unsupported("an artifact, not an image: its config is \"{}\"",
+                                manifest.config.media_type.substr(0, 200));
+    DADI_TRY(const auto config_bytes, read_document(source_, manifest.config, kConfigLimit).context("config"));
+    // Many manifests may share a config, so that little in the store would be much in memory.
+    read_ += Bytes{bytes.size() + config_bytes.size()};
+    if (read_ > kAllDocuments) return Error::exhausted("the index leads to more than {} bytes", kAllDocuments.value);
+    DADI_TRY(ImageConfig config, ImageConfig::parse(config_bytes));
+    if (manifest.layers.size() != config.diff_ids().size())
+      return Error::corruption("the manifest has {} layers, the config {} diff ids", manifest.layers.size(),
+                               config.diff_ids().size());
+    Platform platform = descriptor.platform ? *descriptor.platform : config.platform();
+    Descriptor described = descriptor;
+    described.media_type = manifest.media_type;
+    return SelectedImage{std::move(described), std::move(manifest), std::move(config), std::move(platform)};
+  }
+
+  const ImageSource& source_;
+  Bytes read_;
+};
 
 Result<void> require_convertible(const SelectedImage& image) {
   if (!image.platform.os.empty() && normalized(image.platform).os != "linux")
@@ -143,15 +155,15 @@ Error no_match(const Platform& wanted, const std::vector<std::string>& there) {
 }
 
 // The best of an index's images. Those whose platform the index does not tell are read to learn it.
-Result<SelectedImage> best_match(const ImageSource& source, const std::vector<Descriptor>& found,
-                                 const Platform& wanted, Selection& selection) {
+Result<SelectedImage> best_match(Loader& loader, const std::vector<Descriptor>& found, const Platform& wanted,
+                                 Selection& selection) {
   const Descriptor* best = nullptr;
   unsigned best_rank = 0;
   std::vector<std::string> there;
   for (const Descriptor& descriptor : found) {
     std::optional<Platform> platform = descriptor.platform;
     if (!platform) {
-      auto image = load_from_index(source, descriptor);
+      auto image = loader.load(descriptor);
       if (!image && image.error().code() != ErrorCode::kUnsupported) return image;
       if (!image) {
         selection.notes.push_back("left out " + image.error().message());
@@ -166,13 +178,13 @@ Result<SelectedImage> best_match(const ImageSource& source, const std::vector<De
     best_rank = *rank;
   }
   if (best == nullptr) return no_match(wanted, there);
-  return load_from_index(source, *best);
+  return loader.load(*best);
 }
 
-Result<void> select_all(const ImageSource& source, const std::vector<Descriptor>& found, bool for_conversion,
+Result<void> select_all(Loader& loader, const std::vector<Descriptor>& found, bool for_conversion,
                         Selection& selection) {
   for (const Descriptor& descriptor : found) {
-    auto image = load_from_index(source, descriptor);
+    auto image = loader.load(descriptor);
     if (!image && image.error().code() == ErrorCode::kUnsupported) {
       selection.notes.push_back("left out " + image.error().message());
       continue;
@@ -191,9 +203,9 @@ Result<void> select_all(const ImageSource& source, const std::vector<Descriptor>
 }
 
 // An image that stands alone is taken whatever it is for, unless a platform was asked for.
-Result<SelectedImage> select_single(const ImageSource& source, const Descriptor& root,
-                                    const std::optional<Platform>& wanted, Selection& selection) {
-  DADI_TRY(SelectedImage image, load(source, root).context("manifest {}", root.digest.to_string()));
+Result<SelectedImage> select_single(Loader& loader, const Descriptor& root, const std::optional<Platform>& wanted,
+                                    Selection& selection) {
+  DADI_TRY(SelectedImage image, loader.load(root));
   const bool matches = match_rank(wanted.value_or(host_platform()), image.platform).has_value();
   if (!matches && wanted) return no_match(*wanted, {name_of(image.platform)});
   if (!matches)
@@ -206,14 +218,15 @@ Result<SelectedImage> select_single(const ImageSource& source, const Descriptor&
 Result<Selection> select(const ImageSource& source, const SelectOptions& options) {
   Selection selection;
   DADI_TRY(const auto found, Finder(source, selection).run());
+  Loader loader(source);
   if (!selection.index) {
     const auto wanted = options.all ? std::nullopt : options.platform;
-    DADI_TRY(SelectedImage image, select_single(source, found.front(), wanted, selection));
+    DADI_TRY(SelectedImage image, select_single(loader, found.front(), wanted, selection));
     selection.images.push_back(std::move(image));
   } else if (options.all) {
-    DADI_CHECK(select_all(source, found, options.for_conversion, selection));
+    DADI_CHECK(select_all(loader, found, options.for_conversion, selection));
   } else {
-    DADI_TRY(SelectedImage image, best_match(source, found, options.platform.value_or(host_platform()), selection));
+    DADI_TRY(SelectedImage image, best_match(loader, found, options.platform.value_or(host_platform()), selection));
     selection.images.push_back(std::move(image));
   }
   if (options.for_conversion) {

@@ -35,7 +35,7 @@ struct Selection {
 
 // Errors: not_found (no image for the platform: the hint lists those there are), corruption (a digest, a size, a
 // document or the number of layers is wrong), unsupported (not an image; a kind of layer that is refused, named;
-// indexes nested or branching beyond reason).
+// indexes nested or branching beyond reason), exhausted (more than 64 MiB of manifests and configs).
 Result<Selection> select(const ImageSource& source, const SelectOptions& options = {});
 
 }  // namespace dadi::oci

@@ -46,8 +46,7 @@ bool is_repository_part(std::string_view part) {
       ++at;
       continue;
     }
-    const std::size_t end =
-        std::find_if(part.begin() + static_cast<std::ptrdiff_t>(at), part.end(), is_lower_or_digit) - part.begin();
+    const std::size_t end = part.find_first_of("abcdefghijklmnopqrstuvwxyz0123456789", at);
     const std::string_view joint = part.substr(at, end - at);
     const bool dashes = joint.find_first_not_of('-') == std::string_view::npos;
     if (!dashes && joint != "." && joint != "_" && joint != "__") return false;

@@ -99,6 +99,16 @@ TEST_F(Select, RefusesIndexesWithoutEnd) {
   EXPECT_FAILS(selected(wide), kUnsupported, "more than");
 }
 
+TEST_F(Select, RefusesManyImagesThatShareOneHugeConfig) {
+  const Descriptor layer = builder_.layer("x");
+  std::string text = config_json({layer.digest});
+  text.insert(1, "\"padding\":\"" + std::string(15 << 20, 'x') + "\",");
+  const Descriptor config = builder_.blob(text, kOciConfig);
+  std::vector<Descriptor> manifests;
+  for (int i = 0; i < 5; ++i) manifests.push_back(builder_.manifest(config, {layer}, {{"number", std::to_string(i)}}));
+  EXPECT_FAILS(selected(builder_.index(manifests), {.platform = {}, .all = true}), kExhausted, "67108864 bytes");
+}
+
 TEST_F(Select, ReadsTheConfigWhenTheIndexDoesNotTellThePlatform) {
   const Descriptor a = builder_.image("a", "s390x");
   const Descriptor b = builder_.image("b", "arm64", "v8");
