@@ -144,7 +144,8 @@ Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
   }
   if (status != ARCHIVE_OK && (status != ARCHIVE_WARN || !is_harmless(message()))) return header_error(status, start);
   const auto blocks = input_.since_mark(position());
-  DADI_TRY(const EntryHeaders headers, parse_entry_headers(blocks).context("headers at offset {}", start.value));
+  DADI_TRY(const EntryHeaders headers,
+           parse_entry_headers(blocks).context("headers at offset {}{}", start.value, after_last()));
   path_ = entry_path(entry_.get(), headers);
   DADI_TRY(auto entry, translate_entry(entry_.get(), headers).context("entry {}", in_quotes(path_)));
   input_.forget();
@@ -182,8 +183,7 @@ Result<std::optional<ArchiveData>> LayerArchive::Stream::next_data() {
   } while (size == 0);
   const Bytes at{static_cast<std::uint64_t>(offset)};  // a negative one is past every end
   if (at < content_end_ || at > size_ || Bytes{size} > size_ - at)
-    return Error::corruption("entry {}: {} bytes of content at offset {}, out of order or past its end",
-                             in_quotes(path_), size, at.value);
+    return Error::corruption("{} bytes of content at offset {}, out of order or past its end", size, at.value);
   content_end_ = at + Bytes{size};
   content_read_ += Bytes{size};
   return ArchiveData{at, {static_cast<const std::byte*>(data), size}};

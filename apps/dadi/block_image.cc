@@ -61,8 +61,8 @@ Result<BlockLayer> open_upper(const RuntimeConfig::Upper& upper) {
     DADI_TRY(const auto raw, read_range(*data, {0}, {lsmt::kHeaderSize}));
     DADI_TRY(const lsmt::Header header, lsmt::decode_header(raw));
     if (header.flags == lsmt::kSparseHeader) return lsmt::LayerReader::open_sparse(data);
-    DADI_TRY(SharedBlob index, FileBlob::open(upper.index));
-    return lsmt::LayerReader::open_append_only(data, *index);
+    DADI_TRY(const SharedBlob index, FileBlob::open(upper.index));
+    return lsmt::LayerReader::open_append_only(data, index);
   };
   DADI_TRY(lsmt::LayerReader reader, open().context("upper {}", name));
   return BlockLayer{.name = name,
@@ -91,11 +91,9 @@ Result<std::vector<BlockLayer>> open_layers_of(const RuntimeConfig& config, cons
 
 }  // namespace
 
-void add_image_options(CLI::App& command, ImageOptions& options) {
-  command.add_option("REF", options.reference, "Image: oci:DIR[:TAG], oci-archive:FILE, layers:FILE,… or config:FILE")
-      ->required();
-  command.add_option("--platform", options.platform, "Which of an index's images, as in linux/arm64")
-      ->type_name("OS/ARCH");
+void add_image_options(Command& command, ImageOptions& options) {
+  command.argument("REF", options.reference, "Image: oci:DIR[:TAG], oci-archive:FILE, layers:FILE,… or config:FILE")
+      .option("--platform", options.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64");
 }
 
 Result<oci::Reference> parse_image_reference(Session& session, const std::string& text) {

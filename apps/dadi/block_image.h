@@ -1,12 +1,12 @@
 // What the commands that look into an image share: from a reference to a stack of block layers.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/dadi/command_line.h"
 #include "apps/dadi/session.h"
 #include "libconvert/oci/image.h"
 #include "libconvert/oci/image_store.h"
@@ -22,7 +22,8 @@ struct ImageOptions {
   std::string platform;  // empty: this machine's
 };
 
-void add_image_options(CLI::App& command, ImageOptions& options);
+// REF and --platform.
+void add_image_options(Command& command, ImageOptions& options);
 
 // An image in a store: ordinary or converted.
 struct StoredImage {

@@ -1,6 +1,5 @@
 // dadi cat REF PATH
 #include "apps/dadi/block_image.h"
-#include "apps/dadi/command_line.h"
 #include "apps/dadi/commands.h"
 #include "libfs/ext4/volume.h"
 
@@ -35,13 +34,13 @@ Result<void> print_file(Session& session, const CatOptions& options) {
 
 }  // namespace
 
-void add_cat(CLI::App& app, Session& session) {
+void add_cat(CommandLine& line, Session& session) {
   auto& options = session.keep<CatOptions>();
-  auto* command = add_command(app, "cat", "Print a file of a converted image, without mounting it",
-                              "dadi cat oci:debian-dadi /etc/os-release");
-  add_image_options(*command, options.image);
-  command->add_option("PATH", options.path, "File in the image; symlinks are followed inside the image")->required();
-  command->callback([&] { session.finish(print_file(session, options).context("cat {}", options.image.reference)); });
+  auto command = line.add("cat", "Print a file of a converted image, without mounting it",
+                          "dadi cat oci:debian-dadi /etc/os-release");
+  add_image_options(command, options.image);
+  command.argument("PATH", options.path, "File in the image; symlinks are followed inside the image");
+  command.run([&] { session.finish(print_file(session, options).context("cat {}", options.image.reference)); });
 }
 
 }  // namespace dadi

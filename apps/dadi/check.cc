@@ -2,7 +2,6 @@
 #include "libfs/check/check.h"
 
 #include "apps/dadi/block_image.h"
-#include "apps/dadi/command_line.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/printable.h"
 #include "apps/dadi/sizes.h"
@@ -179,13 +178,13 @@ Result<void> check(Session& session, const ImageOptions& options) {
 
 }  // namespace
 
-void add_check(CLI::App& app, Session& session) {
+void add_check(CommandLine& line, Session& session) {
   auto& options = session.keep<ImageOptions>();
-  auto* command = add_command(app, "check", "Every checksum, digest, index and the file system: OK, or the first fault",
-                              "dadi check oci:debian-dadi\n"
-                              "dadi check --json oci:debian-dadi | jq .sound");
-  add_image_options(*command, options);
-  command->callback([&] { session.finish(check(session, options).context("check {}", options.reference)); });
+  auto command = line.add("check", "Every checksum, digest, index and the file system: OK, or the first fault",
+                          "dadi check oci:debian-dadi\n"
+                          "dadi check --json oci:debian-dadi | jq .sound");
+  add_image_options(command, options);
+  command.run([&] { session.finish(check(session, options).context("check {}", options.reference)); });
 }
 
 }  // namespace dadi

@@ -1,11 +1,15 @@
 #include "apps/dadi/command_line.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
+#include <limits>
 #include <map>
 #include <numeric>
+#include <utility>
 
 namespace dadi {
 namespace {
@@ -130,8 +134,6 @@ Error with_nearest(Error error, const CLI::App& app, const std::string& guess) {
   return std::move(error).with_hint("see {} --help", full_name(app));
 }
 
-}  // namespace
-
 void add_common_options(CLI::App& app, CommonOptions& options) {
   static const std::map<std::string, ProgressMode> kModes = {{"auto", ProgressMode::kAuto},
                                                              {"tty", ProgressMode::kTty},
@@ -141,7 +143,7 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.formatter(std::make_shared<ExamplesFirst>());
   app.config_formatter(std::make_shared<ConfigBelowEnvironment>());
   app.allow_config_extras(CLI::config_extras_mode::error);  // a misspelt setting is not silently nothing
-  app.fallthrough();  // common options are understood behind the command, too
+  app.fallthrough();                                        // common options are understood behind the command, too
   app.require_subcommand(1);
   app.add_flag("--json", options.json, "The answer as JSON");
   app.add_flag("-q,--quiet", options.quiet, "No progress and no notes, only errors");
@@ -154,6 +156,7 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
       ->default_str("");
 }
 
+// Gives every option that takes a value, and the common flags, the variable DADI_<NAME>.
 void bind_environment(CLI::App& app) {
   for (CLI::Option* option : app.get_options()) {
     const bool common = app.get_parent() == nullptr && option != app.get_help_ptr() && option != app.get_version_ptr();
@@ -163,13 +166,15 @@ void bind_environment(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands({})) bind_environment(*command);
 }
 
-CLI::App* add_command(CLI::App& app, std::string name, std::string description, std::string examples) {
-  CLI::App* command = app.add_subcommand(std::move(name), std::move(description));
-  command->footer(std::move(examples));
+CLI::App& add_command(CLI::App& above, const std::string& name, const std::string& description,
+                      const std::string& examples) {
+  CLI::App* command = above.add_subcommand(name, description);
+  command->footer(examples);
   command->group("Commands");
-  return command;
+  return *command;
 }
 
+// What is wrong with a command line that CLI11 refused, in our words, with the nearest word that would have been right.
 Error explain(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& at = innermost(app);
   const auto commands = command_names(at);
@@ -192,6 +197,85 @@ Error explain(const CLI::App& app, const CLI::ParseError& error) {
     return with_nearest(Error::invalid_argument("a command is missing"), at, "");
   }
   return with_nearest(Error::invalid_argument("{}: {}", full_name(at), error.what()), at, "");
+}
+
+}  // namespace
+
+Command& Command::added(CLI::Option* option) {
+  previous_ = std::exchange(last_, option);
+  return *this;
+}
+
+Command& Command::argument(const std::string& name, std::string& value, const std::string& help) {
+  return added(app_->add_option(name, value, help)->required());
+}
+
+Command& Command::optional_argument(const std::string& name, std::string& value, const std::string& help) {
+  return added(app_->add_option(name, value, help)->capture_default_str());
+}
+
+Command& Command::option(const std::string& names, std::string& value, const std::string& placeholder,
+                         const std::string& help) {
+  return added(app_->add_option(names, value, help)->type_name(placeholder)->capture_default_str());
+}
+
+Command& Command::option(const std::string& names, unsigned& value, const std::string& placeholder,
+                         const std::string& help) {
+  return added(app_->add_option(names, value, help)->type_name(placeholder)->capture_default_str());
+}
+
+Command& Command::flag(const std::string& names, bool& value, const std::string& help) {
+  return added(app_->add_flag(names, value, help));
+}
+
+Command& Command::one_of(const std::vector<std::string>& values) {
+  last_->check(CLI::IsMember(values));
+  return *this;
+}
+
+Command& Command::at_least(unsigned value) {
+  last_->check(CLI::Range(value, std::numeric_limits<unsigned>::max()));
+  return *this;
+}
+
+Command& Command::instead_of_previous() {
+  last_->excludes(previous_);
+  return *this;
+}
+
+Command Command::add(const std::string& name, const std::string& description, const std::string& examples) {
+  app_->require_subcommand(1);
+  return Command(add_command(*app_, name, description, examples));
+}
+
+void Command::run(std::function<void()> work) {
+  app_->callback(std::move(work));
+}
+
+CommandLine::CommandLine(const std::string& description, const std::string& examples, CommonOptions& options)
+    : app_(std::make_unique<CLI::App>(description, "dadi")) {
+  app_->footer(examples);
+  add_common_options(*app_, options);
+  app_->set_version_flag("--version", "dadi " DADI_VERSION);
+}
+
+CommandLine::~CommandLine() = default;
+
+Command CommandLine::add(const std::string& name, const std::string& description, const std::string& examples) {
+  return Command(add_command(*app_, name, description, examples));
+}
+
+Result<void> CommandLine::run(int argc, const char* const* argv) {
+  bind_environment(*app_);
+  try {
+    app_->parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    app_->exit(help, std::cout, std::cerr);
+  } catch (const CLI::ParseError& error) {
+    if (argc <= 1) std::cerr << app_->help();
+    return explain(*app_, error);
+  }
+  return {};
 }
 
 std::string nearest(std::string_view typed, const std::vector<std::string>& words) {

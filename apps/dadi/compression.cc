@@ -6,13 +6,9 @@
 
 namespace dadi {
 
-void add_compression_options(CLI::App& command, CompressionOptions& options) {
-  command.add_option("--compression", options.compression, "lz4, zstd or zstd:LEVEL (1 to 19)")
-      ->type_name("NAME")
-      ->capture_default_str();
-  command.add_option("--block-size", options.block_size, "What is compressed, and read, as one piece: 4K to 32K")
-      ->type_name("SIZE")
-      ->capture_default_str();
+void add_compression_options(Command& command, CompressionOptions& options) {
+  command.option("--compression", options.compression, "NAME", "lz4, zstd or zstd:LEVEL (1 to 19)")
+      .option("--block-size", options.block_size, "SIZE", "What is compressed, and read, as one piece: 4K to 32K");
 }
 
 Result<zfile::Options> parse_compression(const CompressionOptions& options) {

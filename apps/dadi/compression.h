@@ -1,9 +1,9 @@
 // The compression options that commands share: --compression and --block-size.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 
+#include "apps/dadi/command_line.h"
 #include "libformat/base/result.h"
 #include "libformat/zfile/codec.h"
 
@@ -14,7 +14,7 @@ struct CompressionOptions {
   std::string block_size = "4K";
 };
 
-void add_compression_options(CLI::App& command, CompressionOptions& options);
+void add_compression_options(Command& command, CompressionOptions& options);
 
 // Errors: invalid_argument, the option named.
 Result<zfile::Options> parse_compression(const CompressionOptions& options);

@@ -6,7 +6,6 @@
 #include <thread>
 
 #include "apps/dadi/block_image.h"
-#include "apps/dadi/command_line.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/compression.h"
 #include "apps/dadi/sizes.h"
@@ -141,33 +140,28 @@ Result<void> run_convert(Session& session, const ConvertCommand& command) {
 
 }  // namespace
 
-void add_convert(CLI::App& app, Session& session) {
+void add_convert(CommandLine& line, Session& session) {
   auto& options = session.keep<ConvertCommand>();
-  auto* command = add_command(app, "convert", "Turn an OCI or Docker image into one of layered block devices",
-                              "dadi convert oci:debian oci:debian-dadi\n"
-                              "dadi convert --compression zstd --block-size 16K oci:debian oci:debian-dadi:small\n"
-                              "dadi convert docker-archive:saved.tar oci-archive:saved-dadi.tar");
-  command->add_option("SRC", options.source, "Image, as in oci:DIR:TAG or docker-archive:FILE")->required();
-  command->add_option("DST", options.destination, "Where the result goes, as in oci:DIR:TAG or oci-archive:FILE");
+  auto command = line.add("convert", "Turn an OCI or Docker image into one of layered block devices",
+                          "dadi convert oci:debian oci:debian-dadi\n"
+                          "dadi convert --compression zstd --block-size 16K oci:debian oci:debian-dadi:small\n"
+                          "dadi convert docker-archive:saved.tar oci-archive:saved-dadi.tar");
+  command.argument("SRC", options.source, "Image, as in oci:DIR:TAG or docker-archive:FILE")
+      .optional_argument("DST", options.destination, "Where the result goes, as in oci:DIR:TAG or oci-archive:FILE")
+      .option("--platform", options.platform, "OS/ARCH",
+              "Which image of an index, as in linux/arm64; default: this machine's")
+      .flag("--all-platforms", options.all_platforms, "All images of an index, and an index of the results");
+  add_compression_options(command, options.compression);
   command
-      ->add_option("--platform", options.platform,
-                   "Which image of an index, as in linux/arm64; default: this machine's")
-      ->type_name("OS/ARCH");
-  command->add_flag("--all-platforms", options.all_platforms, "All images of an index, and an index of the results");
-  add_compression_options(*command, options.compression);
-  command
-      ->add_option("--virtual-size", options.virtual_size, "Size of the device, which costs nothing until it is used")
-      ->type_name("SIZE")
-      ->capture_default_str();
-  command->add_option("--media-types", options.media_types, "oci or docker; default: those of the source")
-      ->check(CLI::IsMember({"oci", "docker"}));
-  command->add_option("--digestfile", options.digest_file, "Also write the result's digest to a file")
-      ->type_name("FILE");
-  command->add_option("-j,--jobs", options.jobs, "Threads that compress; changes no byte of the result")
-      ->check(CLI::Range(1u, 1024u))
-      ->capture_default_str();
-  command->add_flag("--dry-run", options.dry_run, "Only show what would be converted");
-  command->callback([&] { session.finish(run_convert(session, options).context("convert {}", options.source)); });
+      .option("--virtual-size", options.virtual_size, "SIZE",
+              "Size of the device, which costs nothing until it is used")
+      .option("--media-types", options.media_types, "FAMILY", "oci or docker; default: those of the source")
+      .one_of({"oci", "docker"})
+      .option("--digestfile", options.digest_file, "FILE", "Also write the result's digest to a file")
+      .option("-j,--jobs", options.jobs, "N", "Threads that compress; changes no byte of the result")
+      .at_least(1)
+      .flag("--dry-run", options.dry_run, "Only show what would be converted");
+  command.run([&] { session.finish(run_convert(session, options).context("convert {}", options.source)); });
 }
 
 }  // namespace dadi

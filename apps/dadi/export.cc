@@ -1,6 +1,5 @@
 // dadi export REF FILE
 #include "apps/dadi/block_image.h"
-#include "apps/dadi/command_line.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/new_file.h"
 #include "apps/dadi/sizes.h"
@@ -100,15 +99,14 @@ Result<void> export_device(Session& session, const ExportOptions& options) {
 
 }  // namespace
 
-void add_export(CLI::App& app, Session& session) {
+void add_export(CommandLine& line, Session& session) {
   auto& options = session.keep<ExportOptions>();
-  auto* command = add_command(app, "export", "The raw device as a sparse file, for mount -o loop, qemu or dd",
-                              "dadi export oci:debian-dadi disk.img\n"
-                              "dadi export oci:debian-dadi - | sha256sum");
-  add_image_options(*command, options.image);
-  command->add_option("FILE", options.output, "File to write; - is standard output")->required();
-  command->callback(
-      [&] { session.finish(export_device(session, options).context("export {}", options.image.reference)); });
+  auto command = line.add("export", "The raw device as a sparse file, for mount -o loop, qemu or dd",
+                          "dadi export oci:debian-dadi disk.img\n"
+                          "dadi export oci:debian-dadi - | head -c 1M | sha256sum");
+  add_image_options(command, options.image);
+  command.argument("FILE", options.output, "File to write; - is standard output");
+  command.run([&] { session.finish(export_device(session, options).context("export {}", options.image.reference)); });
 }
 
 }  // namespace dadi

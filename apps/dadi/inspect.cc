@@ -1,6 +1,5 @@
 // dadi inspect REF
 #include "apps/dadi/block_image.h"
-#include "apps/dadi/command_line.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/compression.h"
 #include "apps/dadi/printable.h"
@@ -247,17 +246,18 @@ Result<void> inspect(Session& session, const InspectOptions& options) {
 
 }  // namespace
 
-void add_inspect(CLI::App& app, Session& session) {
+void add_inspect(CommandLine& line, Session& session) {
   auto& options = session.keep<InspectOptions>();
-  auto* command = add_command(app, "inspect", "What an image consists of, before or after conversion",
-                              "dadi inspect oci:debian-dadi\n"
-                              "dadi inspect oci:debian\n"
-                              "dadi inspect --json oci:debian-dadi | jq '.layers[].segments'\n"
-                              "dadi inspect --raw oci:debian-dadi | jq .");
-  add_image_options(*command, options.image);
-  auto* raw = command->add_flag("--raw", options.raw, "The manifest, byte for byte");
-  command->add_flag("--config", options.config, "The image's config, byte for byte")->excludes(raw);
-  command->callback([&] { session.finish(inspect(session, options).context("inspect {}", options.image.reference)); });
+  auto command = line.add("inspect", "What an image consists of, before or after conversion",
+                          "dadi inspect oci:debian-dadi\n"
+                          "dadi inspect oci:debian\n"
+                          "dadi inspect --json oci:debian-dadi | jq '.layers[].segments'\n"
+                          "dadi inspect --raw oci:debian-dadi | jq .");
+  add_image_options(command, options.image);
+  command.flag("--raw", options.raw, "The manifest, byte for byte")
+      .flag("--config", options.config, "The image's config, byte for byte")
+      .instead_of_previous();
+  command.run([&] { session.finish(inspect(session, options).context("inspect {}", options.image.reference)); });
 }
 
 }  // namespace dadi

@@ -3,7 +3,6 @@
 #include <unordered_set>
 
 #include "apps/dadi/block_image.h"
-#include "apps/dadi/command_line.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/file_facts.h"
 #include "apps/dadi/printable.h"
@@ -135,17 +134,17 @@ Result<void> list(Session& session, const LsOptions& options) {
 
 }  // namespace
 
-void add_ls(CLI::App& app, Session& session) {
+void add_ls(CommandLine& line, Session& session) {
   auto& options = session.keep<LsOptions>();
-  auto* command = add_command(app, "ls", "List a directory of a converted image, without mounting it",
-                              "dadi ls oci:debian-dadi /etc\n"
-                              "dadi ls -l oci:debian-dadi /etc/os-release\n"
-                              "dadi ls -R oci:debian-dadi /usr/share | head");
-  add_image_options(*command, options.image);
-  command->add_option("PATH", options.path, "Directory or file in the image")->capture_default_str();
-  command->add_flag("-l", options.detailed, "Mode, links, owner, size, time and link target, too");
-  command->add_flag("-R,--recursive", options.recursive, "Descend into directories");
-  command->callback([&] { session.finish(list(session, options).context("ls {}", options.image.reference)); });
+  auto command = line.add("ls", "List a directory of a converted image, without mounting it",
+                          "dadi ls oci:debian-dadi /etc\n"
+                          "dadi ls -l oci:debian-dadi /etc/os-release\n"
+                          "dadi ls -R oci:debian-dadi /usr/share | head");
+  add_image_options(command, options.image);
+  command.optional_argument("PATH", options.path, "Directory or file in the image")
+      .flag("-l", options.detailed, "Mode, links, owner, size, time and link target, too")
+      .flag("-R,--recursive", options.recursive, "Descend into directories");
+  command.run([&] { session.finish(list(session, options).context("ls {}", options.image.reference)); });
 }
 
 }  // namespace dadi

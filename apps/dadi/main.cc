@@ -1,8 +1,6 @@
 // dadi: container images as layered block devices. One command a file; this is the list of them.
 
-#include <CLI/CLI.hpp>
 #include <exception>
-#include <iostream>
 #include <new>
 
 #include "apps/dadi/command_line.h"
@@ -18,33 +16,25 @@ constexpr auto kExamples =
     "dadi check oci:debian-dadi\n"
     "dadi ls oci:debian-dadi /etc";
 
-void add_commands(CLI::App& app, Session& session) {
-  add_convert(app, session);
-  add_inspect(app, session);
-  add_check(app, session);
-  add_verify(app, session);
-  add_export(app, session);
-  add_ls(app, session);
-  add_cat(app, session);
-  add_zfile(app, session);
-  add_version(app, session);
+void add_commands(CommandLine& line, Session& session) {
+  add_convert(line, session);
+  add_inspect(line, session);
+  add_check(line, session);
+  add_verify(line, session);
+  add_export(line, session);
+  add_ls(line, session);
+  add_cat(line, session);
+  add_zfile(line, session);
+  add_version(line, session);
 }
 
-int run(int argc, char** argv) {
+int run(int argc, const char* const* argv) {
   Session session;
-  CLI::App app("Container images as layered block devices: convert them, look inside, check them.", "dadi");
-  app.footer(kExamples);
-  add_common_options(app, session.options);
-  app.set_version_flag("--version", "dadi " DADI_VERSION);
-  add_commands(app, session);
-  bind_environment(app);
+  CommandLine line("Container images as layered block devices: convert them, look inside, check them.", kExamples,
+                   session.options);
+  add_commands(line, session);
   try {
-    app.parse(argc, argv);  // runs the command
-  } catch (const CLI::Success& help) {
-    return app.exit(help, std::cout, std::cerr);
-  } catch (const CLI::ParseError& error) {
-    if (argc == 1) std::cerr << app.help();
-    session.usage_error(explain(app, error));
+    if (const auto parsed = line.run(argc, argv); !parsed) session.finish(parsed.error());
   } catch (const std::bad_alloc&) {
     session.finish(Error::exhausted("out of memory"));
   } catch (const std::exception& error) {

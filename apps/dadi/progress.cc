@@ -72,11 +72,6 @@ Progress::~Progress() {
   stop();
 }
 
-ProgressMode Progress::resolve(ProgressMode mode, int fd) {
-  if (mode != ProgressMode::kAuto) return mode;
-  return isatty(fd) == 1 ? ProgressMode::kTty : ProgressMode::kPlain;
-}
-
 std::shared_ptr<Progress::Task> Progress::start(std::string label, Bytes total) {
   auto task = std::make_shared<Task>(printable(label), total);
   if (mode_ == ProgressMode::kNone) return task;

@@ -64,14 +64,11 @@ class Progress {
     double rate_ = 0;
   };
 
-  // `mode` is not kAuto here: see resolve(). Writes to `fd`.
+  // Writes to `fd`. REQUIRES: `mode` is not kAuto, which is the session's to decide.
   Progress(ProgressMode mode, int fd, bool color);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
-
-  // What kAuto means for this descriptor.
-  static ProgressMode resolve(ProgressMode mode, int fd);
 
   // Shown in the order of starting. `total` 0: not known yet.
   std::shared_ptr<Task> start(std::string label, Bytes total);

@@ -38,14 +38,17 @@ void Session::answer(const Json& value) {
   out_.text("\n");
 }
 
+// What kAuto means: bars where they can be drawn; elsewhere lines, in the form that the answer has.
+ProgressMode Session::progress_mode() const {
+  if (options.quiet) return ProgressMode::kNone;
+  if (options.progress != ProgressMode::kAuto) return options.progress;
+  if (isatty(STDERR_FILENO) == 1 && can_redraw()) return ProgressMode::kTty;
+  return options.json ? ProgressMode::kJson : ProgressMode::kPlain;
+}
+
 Progress& Session::progress() {
-  std::call_once(progress_made_, [this] {
-    ProgressMode mode = options.quiet ? ProgressMode::kNone : Progress::resolve(options.progress, STDERR_FILENO);
-    if (options.progress == ProgressMode::kAuto && mode == ProgressMode::kTty && !can_redraw()) {
-      mode = ProgressMode::kPlain;
-    }
-    progress_ = std::make_unique<Progress>(mode, STDERR_FILENO, color_);
-  });
+  std::call_once(progress_made_,
+                 [this] { progress_ = std::make_unique<Progress>(progress_mode(), STDERR_FILENO, color_); });
   return *progress_;
 }
 
@@ -53,12 +56,17 @@ void Session::message(std::string_view kind, std::string_view color, std::string
   progress().line(fmt::format("{}{}{}: {}", color_ ? color : "", kind, color_ ? "\x1b[0m" : "", printable(text)));
 }
 
+void Session::remark(std::string_view kind, std::string_view color, std::string_view text) {
+  if (options.json) return progress().line(Json{{kind, as_utf8(text)}}.dump());
+  message(kind, color, text);
+}
+
 void Session::note(std::string_view text) {
-  if (!options.quiet) message("note", "\x1b[36m", text);
+  if (!options.quiet) remark("note", "\x1b[36m", text);
 }
 
 void Session::detail(std::string_view text) {
-  if (options.verbose) message("detail", "\x1b[2m", text);
+  if (options.verbose) remark("detail", "\x1b[2m", text);
 }
 
 void Session::print_error(const Error& error) {
@@ -71,11 +79,6 @@ void Session::print_error(const Error& error) {
   }
   message("dadi: error", "\x1b[1;31m", error.message());
   if (!error.hint().empty()) message("hint", "\x1b[1;33m", error.hint());
-}
-
-void Session::usage_error(const Error& error) {
-  exit_status_ = static_cast<int>(ExitCode::kUsage);
-  print_error(error);
 }
 
 void Session::finish(Result<void> result) {

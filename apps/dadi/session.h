@@ -1,6 +1,7 @@
 // What every command shares: where its answer goes, how it talks, when it stops, and how it ends.
 //
-// stdout carries the answer and nothing else; progress, notes and errors go to stderr.
+// stdout carries the answer and nothing else; progress, notes and errors go to stderr. With --json both are JSON: one
+// value on stdout, one object a line on stderr.
 #pragma once
 
 #include <fmt/core.h>
@@ -71,12 +72,11 @@ class Session {
   void mark_partial() { partial_ = true; }
   int exit_status() const { return exit_status_; }
 
-  // What a command line that makes no sense ends with.
-  void usage_error(const Error& error);
-
  private:
   void print_error(const Error& error);
+  ProgressMode progress_mode() const;
   void message(std::string_view kind, std::string_view color, std::string_view text);
+  void remark(std::string_view kind, std::string_view color, std::string_view text);
 
   SignalWatch signals_;  // first: threads inherit the signals that it blocks
   Output out_;

@@ -70,16 +70,6 @@ std::string format_size(Bytes size) {
   return fmt::format("{} {}iB", number, kLarger[power]);
 }
 
-std::string format_size_option(Bytes size) {
-  std::uint64_t value = size.value;
-  std::size_t power = 0;
-  while (value != 0 && value % 1024 == 0 && power < kUnits.size()) {
-    value /= 1024;
-    ++power;
-  }
-  return power == 0 ? fmt::format("{}", value) : fmt::format("{}{}", value, kUnits[power - 1]);
-}
-
 std::string format_count(std::uint64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }

@@ -17,9 +17,6 @@ Result<Bytes> parse_size(std::string_view text);
 // Three digits or so, binary units: "0 B", "1.2 GiB", "64 GiB".
 std::string format_size(Bytes size);
 
-// As an option would take it, exact: "64G", "4K", "1234".
-std::string format_size_option(Bytes size);
-
 // "1 layer", "2 layers".
 std::string format_count(std::uint64_t count, std::string_view noun);
 

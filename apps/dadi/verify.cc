@@ -1,6 +1,5 @@
 // dadi verify SRC DST
 #include "apps/dadi/block_image.h"
-#include "apps/dadi/command_line.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/printable.h"
 #include "libconvert/pipeline/layer_stream.h"
@@ -72,15 +71,14 @@ Result<void> verify(Session& session, const VerifyOptions& options) {
 
 }  // namespace
 
-void add_verify(CLI::App& app, Session& session) {
+void add_verify(CommandLine& line, Session& session) {
   auto& options = session.keep<VerifyOptions>();
-  auto* command = add_command(app, "verify", "That a converted image holds the same tree as its source, entry by entry",
-                              "dadi verify oci:debian oci:debian-dadi");
-  command->add_option("SRC", options.source, "The image that was converted")->required();
-  command->add_option("DST", options.converted.reference, "What it was converted to")->required();
-  command->add_option("--platform", options.converted.platform, "Which of an index's images, as in linux/arm64")
-      ->type_name("OS/ARCH");
-  command->callback([&] { session.finish(verify(session, options).context("verify {}", options.source)); });
+  auto command = line.add("verify", "That a converted image holds the same tree as its source, entry by entry",
+                          "dadi verify oci:debian oci:debian-dadi");
+  command.argument("SRC", options.source, "The image that was converted")
+      .argument("DST", options.converted.reference, "What it was converted to")
+      .option("--platform", options.converted.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64");
+  command.run([&] { session.finish(verify(session, options).context("verify {}", options.source)); });
 }
 
 }  // namespace dadi

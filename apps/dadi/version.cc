@@ -6,7 +6,6 @@
 #include <openssl/crypto.h>
 #include <zstd.h>
 
-#include "apps/dadi/command_line.h"
 #include "apps/dadi/commands.h"
 #include "libconvert/oci/converted.h"
 
@@ -46,11 +45,11 @@ Result<void> print_version(Session& session) {
 
 }  // namespace
 
-void add_version(CLI::App& app, Session& session) {
-  auto* command = add_command(app, "version", "The versions of dadi, its image format and the libraries in it",
-                              "dadi version\n"
-                              "dadi version --json | jq -r .libraries.zstd");
-  command->callback([&session] { session.finish(print_version(session)); });
+void add_version(CommandLine& line, Session& session) {
+  auto command = line.add("version", "The versions of dadi, its image format and the libraries in it",
+                          "dadi version\n"
+                          "dadi version --json | jq -r .libraries.zstd");
+  command.run([&session] { session.finish(print_version(session)); });
 }
 
 }  // namespace dadi

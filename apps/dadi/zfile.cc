@@ -1,5 +1,4 @@
 // dadi zfile compress|extract|info: the seekable compression, on any file
-#include "apps/dadi/command_line.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/compression.h"
 #include "apps/dadi/new_file.h"
@@ -116,33 +115,31 @@ Result<void> print_info(Session& session, const ZfileOptions& options) {
 
 }  // namespace
 
-void add_zfile(CLI::App& app, Session& session) {
+void add_zfile(CommandLine& line, Session& session) {
   auto& options = session.keep<ZfileOptions>();
-  auto* zfile = add_command(app, "zfile", "The seekable compression, on any file",
-                            "dadi zfile compress disk.img disk.zfile\n"
-                            "dadi zfile info disk.zfile\n"
-                            "dadi zfile extract disk.zfile copy.img");
-  zfile->require_subcommand(1);
+  auto zfile = line.add("zfile", "The seekable compression, on any file",
+                        "dadi zfile compress disk.img disk.zfile\n"
+                        "dadi zfile info disk.zfile\n"
+                        "dadi zfile extract disk.zfile copy.img");
 
-  auto* pack = add_command(*zfile, "compress", "Compress a file, so that any part of it can be read alone",
-                           "dadi zfile compress disk.img disk.zfile\n"
-                           "dadi zfile compress --compression zstd:9 --block-size 16K disk.img small.zfile");
-  pack->add_option("IN", options.input, "File to compress")->required();
-  pack->add_option("OUT", options.output, "ZFile to write")->required();
-  add_compression_options(*pack, options.compression);
-  pack->callback([&] { session.finish(compress(session, options).context("zfile compress")); });
+  auto pack = zfile.add("compress", "Compress a file, so that any part of it can be read alone",
+                        "dadi zfile compress disk.img disk.zfile\n"
+                        "dadi zfile compress --compression zstd:9 --block-size 16K disk.img small.zfile");
+  pack.argument("IN", options.input, "File to compress").argument("OUT", options.output, "ZFile to write");
+  add_compression_options(pack, options.compression);
+  pack.run([&] { session.finish(compress(session, options).context("zfile compress")); });
 
-  auto* unpack = add_command(*zfile, "extract", "Decompress a ZFile, verifying every block",
-                             "dadi zfile extract disk.zfile copy.img");
-  unpack->add_option("IN", options.input, "ZFile, or a layer in its tar envelope")->required();
-  unpack->add_option("OUT", options.output, "File to write")->required();
-  unpack->callback([&] { session.finish(extract(session, options).context("zfile extract")); });
+  auto unpack =
+      zfile.add("extract", "Decompress a ZFile, verifying every block", "dadi zfile extract disk.zfile copy.img");
+  unpack.argument("IN", options.input, "ZFile, or a layer in its tar envelope")
+      .argument("OUT", options.output, "File to write");
+  unpack.run([&] { session.finish(extract(session, options).context("zfile extract")); });
 
-  auto* info = add_command(*zfile, "info", "What a ZFile says about itself",
-                           "dadi zfile info disk.zfile\n"
-                           "dadi zfile info --json disk.zfile | jq .raw_size");
-  info->add_option("FILE", options.input, "ZFile, or a layer in its tar envelope")->required();
-  info->callback([&] { session.finish(print_info(session, options).context("zfile info")); });
+  auto info = zfile.add("info", "What a ZFile says about itself",
+                        "dadi zfile info disk.zfile\n"
+                        "dadi zfile info --json disk.zfile | jq .raw_size");
+  info.argument("FILE", options.input, "ZFile, or a layer in its tar envelope");
+  info.run([&] { session.finish(print_info(session, options).context("zfile info")); });
 }
 
 }  // namespace dadi

@@ -45,8 +45,8 @@ struct CheckReport {
 // Checks the file system that starts at the device's first byte. Damage is part of the report, however bad, down to a
 // superblock that makes no sense. Memory: a bit a block where blocks are in use and a few dozen bytes for each inode in
 // use. Parts that were never initialised are not read, so an empty file system takes milliseconds at any size.
-// Errors: unsupported (features that change the layout in ways not known here, more than 2^32 blocks), those of the
-// device.
+// Errors: unsupported (features that change the layout in ways not known here, more than 2^32 blocks), exhausted (more
+// than 2^25 inodes in use, a directory of more than 1 GiB), those of the device.
 Result<CheckReport> check_filesystem(std::shared_ptr<const BlockReader> device, const ReadContext& context = {});
 
 }  // namespace dadi::fs

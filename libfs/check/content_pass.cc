@@ -18,6 +18,7 @@ struct Blocks {
   std::uint64_t end = 0;          // of the file: after the last allocated block
   std::uint64_t written_end = 0;  // after the last that is not unwritten
   std::uint64_t first_physical = 0;
+  bool are_shared = false;  // some are in use for something else
 };
 
 Result<Blocks> claim_blocks(CheckState& state, const Inode& inode) {
@@ -26,7 +27,7 @@ Result<Blocks> claim_blocks(CheckState& state, const Inode& inode) {
   Blocks blocks;
   BlockMapEvents events;
   events.data = [&](const FileExtent& run) -> Result<void> {
-    state.claim(place, run.physical, run.count);
+    if (!state.claim(place, run.physical, run.count)) blocks.are_shared = true;
     if (blocks.count == 0 || run.logical == 0) blocks.first_physical = run.physical;
     blocks.count += run.count;
     blocks.end = run.logical + run.count;
@@ -37,7 +38,9 @@ Result<Blocks> claim_blocks(CheckState& state, const Inode& inode) {
   };
   events.map_block = [&](std::uint64_t block) -> Result<bool> {
     ++blocks.count;
-    return state.claim(place, block, 1);  // a map that is in use twice is walked once
+    if (state.claim(place, block, 1)) return true;
+    blocks.are_shared = true;
+    return false;  // so that a part of a map is walked once, however often it is referred to
   };
   events.fault = [&](const Error& error) -> Result<void> {
     state.findings.fault(place, "{}", error.message());
@@ -121,7 +124,10 @@ Result<void> check_content(CheckState& state, const Inode& inode) {
   DADI_TRY(const Blocks blocks, claim_blocks(state, inode));
   check_allocated(state, inode, blocks.count);
   if (type == FileType::kRegular) check_file_size(state, inode, blocks);
-  if (type == FileType::kDirectory) check_directory_size(state, inode, blocks);
+  if (type == FileType::kDirectory) {
+    check_directory_size(state, inode, blocks);
+    state.directories.back().has_shared_blocks = blocks.are_shared;
+  }
   return type == FileType::kSymlink ? check_long_symlink(state, inode, blocks) : Result<void>();
 }
 

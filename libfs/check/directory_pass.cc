@@ -22,8 +22,8 @@ struct NameMark {
 
 class DirectoryCheck {
  public:
-  DirectoryCheck(CheckState& state, DirectoryRecord& record, BlockSet& seen)
-      : state_(state), record_(record), seen_(seen), place_(Place::of_inode(record.number)) {}
+  DirectoryCheck(CheckState& state, DirectoryRecord& record)
+      : state_(state), record_(record), place_(Place::of_inode(record.number)) {}
 
   Result<void> run() {
     DADI_TRY(const auto raw, state_.image.raw_inode(record_.number));
@@ -33,10 +33,9 @@ class DirectoryCheck {
       return Error::exhausted("inode {}: a directory of {} bytes", record_.number, inode_.size.value);
     is_indexed_ = (inode_.flags & layout::inode_flag::kIndexed) != 0 &&
                   state_.superblock().has_compatible(layout::compatible::kDirectoryIndex);
-    if (is_indexed_) ranges_.resize(blocks);
 
-    const auto visit = [this](std::uint64_t logical, std::uint64_t physical, std::span<const std::byte> block) {
-      return visit_block(logical, physical, block);
+    const auto visit = [this](std::uint64_t logical, std::uint64_t, std::span<const std::byte> block) {
+      return visit_block(logical, block);
     };
     // What is wrong with the block map was told when the inode was checked.
     const auto ignore = [](const Error&) -> Result<void> { return {}; };
@@ -44,7 +43,10 @@ class DirectoryCheck {
     if (next_block_ < blocks) fault_hole(blocks);
     if (!has_dots_) state_.findings.fault(place_, "\".\" and \"..\" are not its first entries");
     DADI_CHECK(check_duplicates());
-    return is_indexed_ ? check_index(state_, inode_, ranges_) : Result<void>();
+    if (!is_indexed_) return {};
+    if (hash_.version <= layout::htree::kTea) return check_index(state_, inode_, ranges_);
+    state_.findings.fault(place_, "directory index: hash version {}", hash_.version);
+    return {};
   }
 
  private:
@@ -52,11 +54,11 @@ class DirectoryCheck {
     state_.findings.fault(place_, "blocks {} to {} of the directory are missing", next_block_, end - 1);
   }
 
-  Result<void> visit_block(std::uint64_t logical, std::uint64_t physical, std::span<const std::byte> block) {
+  Result<void> visit_block(std::uint64_t logical, std::span<const std::byte> block) {
     if (logical > next_block_) fault_hole(logical);
     next_block_ = logical + 1;
-    if (seen_.add(physical, 1)) return {};  // in use twice: a fault already
     if (logical == 0) read_hash_version(block);
+    if (is_indexed_) range_ = &ranges_[logical];
     if (auto holds = check_directory_checksum(state_.superblock(), inode_, logical, block); !holds)
       state_.findings.fault(place_, "block {}: {}", logical, holds.error().message());
 
@@ -74,7 +76,6 @@ class DirectoryCheck {
     hash_.version = load_le<std::uint8_t>(block, layout::htree::kRootHashVersion);
     hash_.is_signed = (state_.superblock().flags & layout::super::kFlagUnsignedHash) == 0;
     hash_.seed = state_.superblock().hash_seed;
-    if (hash_.version > layout::htree::kTea) ranges_.clear();  // check_index tells
   }
 
   void visit_entry(std::uint64_t logical, std::size_t index, const RawEntry& entry) {
@@ -88,10 +89,10 @@ class DirectoryCheck {
     names_.push_back({.fingerprint = std::hash<std::string_view>()(entry.name),
                       .block = static_cast<std::uint32_t>(logical),
                       .offset = static_cast<std::uint32_t>(entry.offset)});
-    if (logical < ranges_.size()) {
+    if (is_indexed_ && hash_.version <= layout::htree::kTea) {
       const std::uint32_t hash = htree_hash(hash_, entry.name);
-      ranges_[logical].lowest = std::min(ranges_[logical].lowest, hash);
-      ranges_[logical].highest = std::max(ranges_[logical].highest, hash);
+      range_->lowest = std::min(range_->lowest, hash);
+      range_->highest = std::max(range_->highest, hash);
     }
     follow(entry);
   }
@@ -157,23 +158,27 @@ class DirectoryCheck {
 
   CheckState& state_;
   DirectoryRecord& record_;
-  BlockSet& seen_;
   Place place_;
   Inode inode_;
   HtreeHash hash_;
   std::uint64_t next_block_ = 0;
   bool has_dots_ = false;
   bool is_indexed_ = false;
-  std::vector<HashRange> ranges_;  // of an indexed directory: by block
+  HashRanges ranges_;           // of an indexed directory
+  HashRange* range_ = nullptr;  // of the block that is being visited
   std::vector<NameMark> names_;
 };
 
 }  // namespace
 
 Result<void> check_directories(CheckState& state) {
-  BlockSet seen(state.superblock());
-  for (DirectoryRecord& record : state.directories)
-    DADI_CHECK(DirectoryCheck(state, record, seen).run().context("inode {}", record.number));
+  for (DirectoryRecord& record : state.directories) {
+    if (record.has_shared_blocks) {
+      state.findings.fault(Place::of_inode(record.number), "not read: not all of its blocks are its own");
+      continue;
+    }
+    DADI_CHECK(DirectoryCheck(state, record).run().context("inode {}", record.number));
+  }
   return {};
 }
 

@@ -1,6 +1,7 @@
 // A directory's index: a tree over its blocks, ordered by the hashes of names.
 #include <algorithm>
 #include <optional>
+#include <unordered_set>
 
 #include "libformat/base/endian.h"
 #include "libfs/check/state.h"
@@ -16,13 +17,11 @@ constexpr std::uint64_t kHashEnd = std::uint64_t{1} << 32;  // above every hash
 
 class IndexCheck {
  public:
-  IndexCheck(CheckState& state, const Inode& directory, std::span<const HashRange> blocks)
-      : state_(state), directory_(directory), place_(Place::of_inode(directory.number)), blocks_(blocks) {}
+  IndexCheck(CheckState& state, const Inode& directory, const HashRanges& ranges)
+      : state_(state), directory_(directory), place_(Place::of_inode(directory.number)), ranges_(ranges) {}
 
   Result<void> run() {
-    if (blocks_.empty()) return fault("an index of an unknown kind");
-    used_.resize(blocks_.size());
-    used_[0] = true;
+    used_.insert(0);
     DADI_TRY(const auto root, read(0));
     if (!root) return {};
     const unsigned levels = load_le<std::uint8_t>(*root, field::kRootLevels);
@@ -77,9 +76,8 @@ class IndexCheck {
   }
 
   Result<void> visit_child(std::uint64_t child, unsigned levels, std::uint64_t low, std::uint64_t high) {
-    if (child >= blocks_.size()) return fault("block {} is past the directory's end", child);
-    if (used_[child]) return fault("block {} is referred to twice", child);
-    used_[child] = true;
+    if (!ranges_.contains(child)) return fault("block {}, which the directory does not have", child);
+    if (!used_.insert(child).second) return fault("block {} is referred to twice", child);
     if (levels == 0) return check_leaf(child, low, high);
     DADI_TRY(const auto block, read(child));
     if (!block) return {};
@@ -88,7 +86,7 @@ class IndexCheck {
   }
 
   Result<void> check_leaf(std::uint64_t logical, std::uint64_t low, std::uint64_t high) {
-    const HashRange& range = blocks_[logical];
+    const HashRange& range = ranges_.at(logical);
     if (range.is_empty()) return {};
     // Names of the hash at the upper bound belong here only if they go on in the next block.
     const bool ends_within = range.highest < high && ((high & 1) == 0 || range.highest <= (high & ~std::uint64_t{1}));
@@ -99,26 +97,26 @@ class IndexCheck {
 
   // Blocks with names that no lookup would find. Empty ones do no harm: the reference's mkfs leaves one in lost+found.
   void check_unused() {
-    for (std::size_t i = 0; i < used_.size(); ++i) {
-      if (used_[i]) continue;
-      if (blocks_[i].is_empty())
-        state_.findings.note(place_, "directory index: block {}, which is empty, is not referred to", i);
+    for (const auto& [logical, range] : ranges_) {
+      if (used_.contains(logical)) continue;
+      if (range.is_empty())
+        state_.findings.note(place_, "directory index: block {}, which is empty, is not referred to", logical);
       else
-        state_.findings.fault(place_, "directory index: block {} is not referred to", i);
+        state_.findings.fault(place_, "directory index: block {} is not referred to", logical);
     }
   }
 
   CheckState& state_;
   const Inode& directory_;
   Place place_;
-  std::span<const HashRange> blocks_;
-  std::vector<bool> used_;
+  const HashRanges& ranges_;
+  std::unordered_set<std::uint64_t> used_;
 };
 
 }  // namespace
 
-Result<void> check_index(CheckState& state, const Inode& directory, std::span<const HashRange> blocks) {
-  return IndexCheck(state, directory, blocks).run();
+Result<void> check_index(CheckState& state, const Inode& directory, const HashRanges& ranges) {
+  return IndexCheck(state, directory, ranges).run();
 }
 
 }  // namespace dadi::fs

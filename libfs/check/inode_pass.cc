@@ -72,14 +72,21 @@ void count_kind(CheckFacts& facts, FileType type) {
   }
 }
 
+constexpr std::size_t kMostInodes = std::size_t{1} << 25;  // in use: bounds the memory for their records
+
 // An inode that some directory should lead to.
 Result<void> check_used_inode(CheckState& state, InodeNumber number, std::span<const std::byte> raw) {
+  if (state.inodes.size() == kMostInodes) return Error::exhausted("more than {} inodes in use", kMostInodes);
   const Place place = Place::of_inode(number);
   const auto mode = load_le<std::uint16_t>(raw, field::kMode);
   const auto type = file_type_of_mode(mode);
   const Inode inode = decode_inode(state.superblock(), number, raw);
   state.inodes.push_back(
       {.number = number, .links_stated = load_le<std::uint16_t>(raw, field::kLinks), .type = inode.attributes.type});
+  // The orphan file has no name.
+  if (state.superblock().has_compatible(layout::compatible::kOrphanFile) &&
+      number == state.superblock().orphan_file_inode)
+    state.inodes.back().links_found = state.inodes.back().links_stated;
   if (const auto when = load_le<std::uint32_t>(raw, field::kDeletionTime); when != 0)
     state.findings.fault(place, "in use, but with a time of deletion ({})", when);
   check_extra_size(state, place, raw);

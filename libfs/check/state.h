@@ -24,7 +24,8 @@ struct InodeRecord {
 
 struct DirectoryRecord {
   InodeNumber number = 0;
-  InodeNumber dot_dot = 0;  // what its ".." says; 0: none
+  InodeNumber dot_dot = 0;         // what its ".." says; 0: none
+  bool has_shared_blocks = false;  // that are in use for something else: its content is not looked at
 };
 
 // An xattr block: shared by as many inodes as it states.
@@ -95,8 +96,11 @@ struct HashRange {
   bool is_empty() const { return lowest > highest; }
 };
 
-// A directory's index, given the ranges of its blocks. `hash_version` and its signedness decide the hash.
-Result<void> check_index(CheckState& state, const Inode& directory, std::span<const HashRange> blocks);
+// By block of a directory, of those that exist.
+using HashRanges = std::map<std::uint64_t, HashRange>;
+
+// A directory's index, given the hashes in its blocks.
+Result<void> check_index(CheckState& state, const Inode& directory, const HashRanges& ranges);
 
 // Puts paths to the places of findings, as far as that is cheap.
 Result<void> name_places(CheckState& state);

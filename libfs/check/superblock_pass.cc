@@ -34,9 +34,6 @@ void check_features(CheckState& state) {
   if (!sb.has_compatible(layout::compatible::kResizeInode) && sb.reserved_gdt_blocks != 0)
     state.findings.fault(place, "{} blocks are reserved for group descriptors, without the feature resize_inode",
                          sb.reserved_gdt_blocks);
-  if (sb.has_compatible(layout::compatible::kDirectoryIndex) &&
-      (sb.flags & (field::kFlagSignedHash | field::kFlagUnsignedHash)) == 0)
-    state.findings.fault(place, "whether directory hashes are signed is not stated");
 }
 
 void check_limits(CheckState& state, std::span<const std::byte> raw) {
@@ -55,7 +52,10 @@ void check_limits(CheckState& state, std::span<const std::byte> raw) {
 void check_condition(CheckState& state, std::span<const std::byte> raw) {
   const Superblock& sb = state.superblock();
   const Place place = Place::superblock();
-  if (sb.last_orphan != 0) state.findings.fault(place, "inode {} waits for its deletion", sb.last_orphan);
+  if (sb.last_orphan != 0) state.findings.note(place, "inode {} waits for its deletion", sb.last_orphan);
+  if (sb.has_compatible(layout::compatible::kDirectoryIndex) &&
+      (sb.flags & (field::kFlagSignedHash | field::kFlagUnsignedHash)) == 0)
+    state.findings.note(place, "whether directory hashes are signed is not stated");
   if (sb.has_read_only(layout::read_only::kOrphansPresent))
     state.findings.fault(place, "inodes wait for their deletion in the orphan file");
   if ((sb.state & field::kStateErrors) != 0 || load_le<std::uint32_t>(raw, field::kErrorCount) != 0)

@@ -14,7 +14,7 @@
 namespace dadi::fs {
 
 // A plain value; every number in it has been checked to make sense together with the others, so that later arithmetic
-// cannot overflow: block_count fits 48 bits, a block is 1 to 64 KiB, the group descriptors lie within group 0.
+// cannot overflow: all blocks lie on the device, a block is 1 to 64 KiB, the group descriptors lie within group 0.
 struct Superblock {
   // Reads the superblock from the 1024 bytes at offset 1024 of a device of `device_size`. Its checksum is not looked at
   // (see checksum.h), so that damage behind it can be told.

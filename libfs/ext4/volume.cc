@@ -17,6 +17,7 @@ namespace {
 
 constexpr Bytes kLargestDirectory = {std::uint64_t{1} << 30};
 constexpr std::size_t kMostExtents = std::size_t{4} << 20;
+constexpr std::size_t kMostEntries = std::size_t{4} << 20;
 
 // Makes every fault of a block map the end of reading it.
 Result<void> refuse(Error error) {
@@ -123,6 +124,7 @@ Result<Inode> Volume::inode(InodeNumber number) const {
 Result<std::vector<DirectoryEntry>> Volume::list(const Inode& directory) const {
   std::vector<DirectoryEntry> entries;
   const auto visit = [&](const RawEntry& entry) -> Result<void> {
+    if (entries.size() == kMostEntries) return Error::exhausted("more than {} entries", kMostEntries);
     entries.push_back({.name = std::string(entry.name), .inode = entry.inode, .file_type = entry.file_type});
     return {};
   };

@@ -83,7 +83,7 @@ class Volume {
   Result<Inode> inode(InodeNumber number) const;
 
   // What a directory holds, without "." and "..", in the order of its blocks.
-  // Errors: invalid_argument (not a directory), exhausted (larger than 1 GiB).
+  // Errors: invalid_argument (not a directory), exhausted (larger than 1 GiB, more than 4 million entries).
   Result<std::vector<DirectoryEntry>> list(const Inode& directory) const;
 
   // The inode that `name` stands for in a directory. Reads the directory from its start. Errors: those of list.

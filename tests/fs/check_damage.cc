@@ -41,8 +41,8 @@ void DamageTest::run_table(const ImageRecipe& recipe, std::span<const Damage> ta
 
 void DamageTest::judge(const std::vector<std::byte>& bytes, const Damage& damage) {
   write_bytes(image_, bytes);
-  const CommandResult reference = e2fsck(image_);
-  EXPECT_NE(reference.status, 0) << reference.output;
+  const Verdict reference = e2fsck(image_);
+  EXPECT_EQ(reference.is_clean, damage.reference_misses) << reference.output;
   const auto report = check_filesystem(std::make_shared<MemoryDevice>(bytes));
   ASSERT_TRUE(report) << report.error().message();
   EXPECT_FALSE(report->sound());

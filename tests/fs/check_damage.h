@@ -24,6 +24,7 @@ struct Damage {
   const char* name;
   const char* finding;  // a part of what our check says
   std::function<void(Damager&)> inject;
+  bool reference_misses = false;  // the kernel would refuse it, but e2fsck does not look
 };
 
 // All faults of a report, a line each.

@@ -94,7 +94,7 @@ u32 get_record(Damager& d, std::size_t record, std::size_t field) {
 const Damage kIndexDamage[] = {
     {"checksum", "does not match its checksum",
      [](Damager& d) { store_le<u32>(d.block(d.content_block("large", 0)), 4092, 1); }},
-    {"hash version", "an index of an unknown kind", [](Damager& d) { damage_root(d, htree::kRootHashVersion, 9); }},
+    {"hash version", "hash version 9", [](Damager& d) { damage_root(d, htree::kRootHashVersion, 9); }},
     {"another hash", "has names with hashes", [](Damager& d) { damage_root(d, htree::kRootHashVersion, htree::kTea); }},
     {"reserved bytes", "a root of an unknown form", [](Damager& d) { damage_root(d, htree::kRootReserved, 1); }},
     {"size of the root's facts", "a root of an unknown form",
@@ -105,7 +105,7 @@ const Damage kIndexDamage[] = {
      [](Damager& d) { store_le<u16>(d.block(d.content_block("large", 0)), htree::kRootEntries, 100); }},
     {"count", "index records in room for",
      [](Damager& d) { store_le<u16>(d.block(d.content_block("large", 0)), htree::kRootEntries + 2, 600); }},
-    {"a block past the end", "is past the directory's end", [](Damager& d) { set_record(d, 3, htree::kBlock, 5000); }},
+    {"a block past the end", "which the directory does not have", [](Damager& d) { set_record(d, 3, htree::kBlock, 5000); }},
     {"a block twice", "is referred to twice",
      [](Damager& d) { set_record(d, 3, htree::kBlock, get_record(d, 4, htree::kBlock)); }},
     {"a block not at all", "is not referred to",

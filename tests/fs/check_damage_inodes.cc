@@ -123,7 +123,8 @@ const Damage kExtentDamage[] = {
        const u32 node = load_le<u32>(inode.block_map, extent::kHeaderSize + extent::kChildLow);
        store_le<u16>(d.block(node), extent::kDepth, 1);
        d.seal_extent_block(inode, node);
-     }},
+     },
+     true},
     {"extents out of order", "out of order",
      [](Damager& d) {
        const Inode inode = d.inode("islands");

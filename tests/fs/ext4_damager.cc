@@ -34,6 +34,10 @@ GroupDescriptor Damager::group(std::uint32_t number) const {
   return *image_->group(number);
 }
 
+GroupDescriptor Damager::damaged_group(std::uint32_t number) {
+  return GroupDescriptor::parse(superblock(), raw_group(number));
+}
+
 std::span<std::byte> Damager::block(std::uint64_t number) {
   return std::span(bytes_).subspan(number * superblock().block_size, superblock().block_size);
 }
@@ -93,7 +97,7 @@ void Damager::seal_inode(InodeNumber number) {
 }
 void Damager::seal_block_bitmap(std::uint32_t number) {
   if (!superblock().has_metadata_checksums()) return;
-  const auto bits = block(group(number).block_bitmap).first(superblock().blocks_per_group / 8);
+  const auto bits = block(damaged_group(number).block_bitmap).first(superblock().blocks_per_group / 8);
   const std::uint32_t sum = checksum::bitmap(superblock(), bits);
   set_group<std::uint16_t>(number, layout::group::kBlockBitmapChecksumLow, static_cast<std::uint16_t>(sum));
   if (superblock().descriptor_size >= 64)
@@ -101,7 +105,7 @@ void Damager::seal_block_bitmap(std::uint32_t number) {
 }
 void Damager::seal_inode_bitmap(std::uint32_t number) {
   if (!superblock().has_metadata_checksums()) return;
-  const auto bits = block(group(number).inode_bitmap).first(superblock().inodes_per_group / 8);
+  const auto bits = block(damaged_group(number).inode_bitmap).first(superblock().inodes_per_group / 8);
   const std::uint32_t sum = checksum::bitmap(superblock(), bits);
   set_group<std::uint16_t>(number, layout::group::kInodeBitmapChecksumLow, static_cast<std::uint16_t>(sum));
   if (superblock().descriptor_size >= 64)

@@ -29,6 +29,7 @@ class Damager {
   std::uint64_t content_block(const Inode& inode, std::uint64_t logical) const;
   std::uint64_t content_block(std::string_view path, std::uint64_t logical) const;
   GroupDescriptor group(std::uint32_t number) const;
+  GroupDescriptor damaged_group(std::uint32_t number);
 
   // Bytes of things.
   std::span<std::byte> block(std::uint64_t number);

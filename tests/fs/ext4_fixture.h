@@ -71,6 +71,8 @@ void write_bytes(const std::filesystem::path& path, std::span<const std::byte> b
 // Fills a folder with what file systems are made of: a large directory, a deep one, hardlinks, short and long symlinks,
 // files with holes, empty, of one block and of many, odd names.
 void fill_source_folder(const std::filesystem::path& folder);
+// The same kinds of things, in less than a megabyte.
+void fill_small_source_folder(const std::filesystem::path& folder);
 
 // Makes an image of `size` (as mke2fs takes it) from a folder, then runs debugfs commands on it, one a line, and lets
 // e2fsck index its directories. Fails the test if the outcome is not clean.
@@ -85,8 +87,13 @@ void make_image(const ImageRecipe& recipe, const std::filesystem::path& source, 
 // What the planned writer's file systems look like, as options of mke2fs.
 extern const char* const kOwnOptions;
 
-// `e2fsck -fn`: 0 is clean.
-CommandResult e2fsck(const std::filesystem::path& image);
+// What `e2fsck -fn` makes of an image. Some of its complaints do not show in its exit status: any question that it
+// answers with "no", and descriptors that it replaces by their copies, count too.
+struct Verdict {
+  bool is_clean = false;
+  std::string output;
+};
+Verdict e2fsck(const std::filesystem::path& image);
 
 // The inode at a path; fails the test if there is none.
 Inode inode_at(const Volume& volume, std::string_view path);
