@@ -1,6 +1,7 @@
 #include "libformat/lsmt/stack_reader.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace dadi::lsmt {
 
@@ -53,7 +54,7 @@ Result<void> StackReader::read_at(Sectors at, std::span<std::byte> out, const Re
       DADI_CHECK(
           blobs_[piece.layer]->read_at(to_bytes(piece.moffset), target, context).context("layer {}", piece.layer));
     else
-      std::ranges::fill(target, std::byte{0});
+      std::memset(target.data(), 0, target.size());
     out = out.subspan(target.size());
     at = piece.end();
   }
