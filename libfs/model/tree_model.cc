@@ -218,7 +218,7 @@ Result<std::optional<TreeModel::Stack>> TreeModel::existing_parents(const Path& 
 }
 
 // Goes down `path` from the root. A symlink on the way is replaced by its target's parts, which never lead out of the
-// root; what is missing there was never promised by this layer: the link dangles.
+// root; with `create`, what is missing there is made like everything else, as container runtimes do.
 Result<TreeModel::Stack> TreeModel::walk(const Path& path, bool create) {
   Stack stack{root_.get()};
   Path steps(path.rbegin(), path.rend());  // the next one last
