@@ -95,12 +95,12 @@ Result<void> check_documents(const oci::SelectedImage& image) {
 }
 
 void note_broken_chain(const std::vector<BlockLayer>& layers, Findings& findings) {
-  for (std::size_t i = 1; i < layers.size(); ++i) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
     const lsmt::Uuid& parent = layers[i].reader.info().parent;
-    const lsmt::Uuid& below = layers[i - 1].reader.info().uuid;
+    const lsmt::Uuid below = i == 0 ? lsmt::Uuid{} : layers[i - 1].reader.info().uuid;
     if (parent.is_null() || parent == below) continue;
     findings.notes.push_back(fmt::format("{}: its parent is {}, and the layer below is {}", layers[i].name,
-                                         parent.to_string(), below.to_string()));
+                                         parent.to_string(), i == 0 ? "none" : below.to_string()));
   }
 }
 

@@ -151,9 +151,7 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_option("--progress", options.progress, "auto, tty, plain, json or none")
       ->transform(CLI::CheckedTransformer(kModes).description(""))
       ->type_name("MODE");
-  app.set_config("--config-file", default_config_file(), "Defaults for options, as TOML")
-      ->type_name("FILE")
-      ->default_str("");
+  app.set_config("--config-file", default_config_file(), "Defaults for options, as TOML")->type_name("FILE");
 }
 
 // Gives every option that takes a value, and the common flags, the variable DADI_<NAME>.
@@ -229,12 +227,12 @@ Command& Command::flag(const std::string& names, bool& value, const std::string&
 }
 
 Command& Command::one_of(const std::vector<std::string>& values) {
-  last_->check(CLI::IsMember(values));
+  last_->check(CLI::IsMember(values).description(""));
   return *this;
 }
 
 Command& Command::at_least(unsigned value) {
-  last_->check(CLI::Range(value, std::numeric_limits<unsigned>::max()));
+  last_->check(CLI::Range(value, std::numeric_limits<unsigned>::max()).description(""));
   return *this;
 }
 

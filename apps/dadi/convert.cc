@@ -144,7 +144,7 @@ void add_convert(CommandLine& line, Session& session) {
   auto& options = session.keep<ConvertCommand>();
   auto command = line.add("convert", "Turn an OCI or Docker image into one of layered block devices",
                           "dadi convert oci:debian oci:debian-dadi\n"
-                          "dadi convert --compression zstd --block-size 16K oci:debian oci:debian-dadi:small\n"
+                          "dadi convert --compression zstd --block-size 16K oci:debian oci:debian-small\n"
                           "dadi convert docker-archive:saved.tar oci-archive:saved-dadi.tar");
   command.argument("SRC", options.source, "Image, as in oci:DIR:TAG or docker-archive:FILE")
       .optional_argument("DST", options.destination, "Where the result goes, as in oci:DIR:TAG or oci-archive:FILE")

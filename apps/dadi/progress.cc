@@ -98,8 +98,9 @@ void Progress::draw_until_stopped(const std::stop_token& end) {
   std::unique_lock lock(mutex_);
   while (!end.stop_requested()) {
     wake_.wait_for(lock, end, interval_of(mode_), [] { return false; });
-    draw(end.stop_requested());
+    if (!end.stop_requested()) draw(false);
   }
+  draw(true);  // also when the end came before the first look
 }
 
 void Progress::look(Task& task, Task::View& view, Clock::time_point now) {

@@ -77,12 +77,12 @@ class Help(harness.Test):
     def test_examples_work_when_pasted(self):
         layout = Layout(self.folder / "debian")
         layout.add_image(small_debian())
-        (self.folder / "disk.img").write_bytes(os.urandom(100_000))
         docker_archive(self.folder / "saved.tar", small_debian())
         path = f"{pathlib.Path(harness.BINARY).parent}:{os.environ['PATH']}"
         ran = 0
         for words in self.commands():
             text = self.dadi(*words, "--help").text
+            (self.folder / "disk.img").write_bytes(os.urandom(100_000))  # not what export made of it: 64 GiB
             for example in re.findall(r"^  (dadi .*)$", text.split("\n\n")[0], re.MULTILINE):
                 if "jq" in shlex.split(example):
                     harness.need_command("jq")

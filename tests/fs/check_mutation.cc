@@ -143,7 +143,7 @@ TEST_F(MutationTest, NoFlippedBitUnderAChecksumGoesUnseen) {
       "-b 1024 -I 256 -O none,extent,64bit,flex_bg,sparse_super2,large_file,huge_file,dir_nlink,extra_isize,dir_index,"
       "filetype,ext_attr,metadata_csum -E num_backup_sb=0");
   ASSERT_FALSE(HasFatalFailure());
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 2000; ++round) {
     const std::uint64_t place = random_place();
     const auto bit = static_cast<std::byte>(1U << random_() % 8);
     device_->bytes[place] ^= bit;
@@ -166,7 +166,7 @@ TEST_F(MutationTest, RandomBytesInMetadataDoNoHarm) {
     make(options);
     ASSERT_FALSE(HasFatalFailure());
     const std::vector<std::byte> pristine = device_->bytes;
-    for (int round = 0; round < 2500; ++round) {
+    for (int round = 0; round < 1500; ++round) {
       std::vector<std::uint64_t> places;
       for (std::uint64_t i = 1 + random_() % 6; i > 0; --i) {
         places.push_back(random_place());
