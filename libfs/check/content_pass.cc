@@ -126,7 +126,9 @@ Result<void> check_content(CheckState& state, const Inode& inode) {
   if (type == FileType::kRegular) check_file_size(state, inode, blocks);
   if (type == FileType::kDirectory) {
     check_directory_size(state, inode, blocks);
-    state.directories.back().has_shared_blocks = blocks.are_shared;
+    // A reserved inode that damage made a directory is none of those that are looked into.
+    if (!state.directories.empty() && state.directories.back().number == inode.number)
+      state.directories.back().has_shared_blocks = blocks.are_shared;
   }
   return type == FileType::kSymlink ? check_long_symlink(state, inode, blocks) : Result<void>();
 }
