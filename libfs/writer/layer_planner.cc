@@ -18,6 +18,11 @@ constexpr int kMostSymlinks = 40;       // followed for one path, as the kernel 
 constexpr std::uint16_t kMostLinks = 65000;
 constexpr std::size_t kFastSymlink = 60;  // targets below this are kept in the inode
 
+// Names that aufs keeps for itself; as parents they have nothing below them that is the image's.
+bool is_bookkeeping(std::string_view name) {
+  return name.starts_with(".wh..wh.") && name != kOpaqueMarker;
+}
+
 Attributes implicit_directory() {
   Attributes attributes;
   attributes.type = FileType::kDirectory;
@@ -133,6 +138,7 @@ Result<void> LayerPlanner::add(const ArchiveEntry& entry, LayerArchive& archive)
   if (components.empty()) return declare_root(entry);
   const std::string name = std::move(components.back());
   components.pop_back();
+  if (std::ranges::any_of(components, is_bookkeeping)) return {};
   DADI_TRY(const Stack stack, walk(components, true));
   Directory& parent = *stack.back();
   if (name.starts_with(kWhiteoutPrefix)) return whiteout(parent, name);
@@ -155,7 +161,7 @@ Result<void> LayerPlanner::whiteout(Directory& parent, std::string_view name) {
   if (name == kOpaqueMarker) return hide_lower(parent);
   const std::string target(name.substr(kWhiteoutPrefix.size()));
   if (target.empty() || target == "." || target == "..") return Error::corruption("a whiteout that names no entry");
-  if (target.starts_with(kWhiteoutPrefix)) return {};  // aufs' own bookkeeping
+  if (is_bookkeeping(name)) return {};
   return hide_lower_child(parent, target);
 }
 

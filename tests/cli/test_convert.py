@@ -90,7 +90,7 @@ class Compressions(harness.Test):
         for compression in ("lz4", "zstd", "zstd:9"):
             for block_size in ("4K", "16K", "32K"):
                 tag = f"oci:image:{compression.replace(':', '-')}-{block_size}"
-                self.dadi("convert", "--compression", compression, "--block-size", block_size, "--virtual-size", "1G",
+                self.dadi("convert", "--compression", compression, "--block-size", block_size, "--virtual-size", "64M",
                           "oci:source", tag)
                 self.dadi("check", tag)
                 self.dadi("verify", "oci:source", tag)
@@ -103,7 +103,7 @@ class Compressions(harness.Test):
 
     def test_the_strict_reader_sees_the_device_that_export_writes(self):
         Layout(self.folder / "source").add_image(small_debian())
-        self.dadi("convert", "--virtual-size", "1G", "oci:source", "oci:image")
+        self.dadi("convert", "--virtual-size", "64M", "oci:source", "oci:image")
         self.dadi("export", "oci:image", "disk")
         manifest, _ = read_manifest(self.folder / "image")
         paths = [self.folder / "image/blobs" / layer["digest"].replace(":", "/") for layer in manifest["layers"]]

@@ -162,6 +162,11 @@ TEST(LayerPlanner, AttributesThatFillInodeAndBlockAreKept) {
   planned.add(TarBuilder().pax({{"SCHILY.xattr.user.n", std::string(500, 'w')}}).file("f").hardlink("g", "f"));
 }
 
+TEST(LayerPlanner, WhatAufsKeepsForItselfIsLeftOut) {
+  Planned planned;
+  planned.add(TarBuilder().file("d/f").directory(".wh..wh.plnk").file(".wh..wh.plnk/1.2").file("d/.wh..wh.aufs"));
+}
+
 TEST(LayerPlanner, TimesFrom1901To2446AreKept) {
   Planned planned;
   TarBuilder tar;
