@@ -139,11 +139,26 @@ def need_long():
 
 
 def sha256_of(path):
+    """Of a file's content. coreutils is three times as fast as some Pythons are, and disks are large."""
+    return subprocess.run(["sha256sum", "-b", path], check=True, capture_output=True, text=True).stdout.split()[0].lstrip("\\")
+
+
+def sparse_digest(path):
+    """A digest of a file's content that reads its data only: the blocks of 4 KiB that are not zeros, and where they are."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+        size = os.fstat(file.fileno()).st_size
+        at = 0
+        while at < size:
+            try:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA) & ~4095
+            except OSError:  # only a hole is left
+                break
+            block = os.pread(file.fileno(), 4096, at)
+            if block.strip(b"\0"):
+                digest.update(at.to_bytes(8, "little") + block)
+            at += 4096
+    return f"{size}:{digest.hexdigest()}"
 
 
 def main():
