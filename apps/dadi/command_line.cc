@@ -134,12 +134,19 @@ Error with_nearest(Error error, const CLI::App& app, const std::string& guess) {
   return std::move(error).with_hint("see {} --help", full_name(app));
 }
 
-void add_common_options(CLI::App& app, CommonOptions& options) {
+ProgressMode progress_mode_of(const std::string& name) {
   static const std::map<std::string, ProgressMode> kModes = {{"auto", ProgressMode::kAuto},
                                                              {"tty", ProgressMode::kTty},
                                                              {"plain", ProgressMode::kPlain},
                                                              {"json", ProgressMode::kJson},
                                                              {"none", ProgressMode::kNone}};
+  const auto mode = kModes.find(name);
+  // An exception is how CLI11 is told.
+  if (mode == kModes.end()) throw CLI::ValidationError("--progress", "auto, tty, plain, json or none, not " + name);
+  return mode->second;
+}
+
+void add_common_options(CLI::App& app, CommonOptions& options) {
   app.formatter(std::make_shared<ExamplesFirst>());
   app.config_formatter(std::make_shared<ConfigBelowEnvironment>());
   app.allow_config_extras(CLI::config_extras_mode::error);  // a misspelt setting is not silently nothing
@@ -148,9 +155,8 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_flag("--json", options.json, "The answer as JSON");
   app.add_flag("-q,--quiet", options.quiet, "No progress and no notes, only errors");
   app.add_flag("-v,--verbose", options.verbose, "Say more on stderr");
-  app.add_option("--progress", options.progress, "auto, tty, plain, json or none")
-      ->transform(CLI::CheckedTransformer(kModes).description(""))
-      ->type_name("MODE");
+  const auto set_progress = [&options](const std::string& name) { options.progress = progress_mode_of(name); };
+  app.add_option_function<std::string>("--progress", set_progress, "auto, tty, plain, json or none")->type_name("MODE");
   app.set_config("--config-file", default_config_file(), "Defaults for options, as TOML")->type_name("FILE");
 }
 

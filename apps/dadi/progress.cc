@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <stop_token>
 #include <utility>
@@ -20,6 +22,8 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kMostBars = 16;  // of a TTY: more tasks than this are summed up in a line
 constexpr std::size_t kLabelWidth = 32;
+constexpr std::size_t kSmallestBar = 5;
+constexpr std::size_t kLargestBar = 40;
 
 std::chrono::milliseconds interval_of(ProgressMode mode) {
   switch (mode) {
@@ -51,17 +55,21 @@ double eta(Bytes done, Bytes total, double rate) {
   return rate > 0 && total > done ? static_cast<double>((total - done).value) / rate : 0;
 }
 
-// "12.3 MiB / 27 MiB  83 MiB/s  ETA 0:12", the words that bars and lines share.
-std::string amounts(Bytes done, Bytes total, double rate, double elapsed, bool finished) {
-  std::string text = format_size(done);
-  if (finished) {
-    const double average = elapsed > 0 ? static_cast<double>(done.value) / elapsed : 0;
-    return text + fmt::format("  {}/s  in {:.1f} s", format_size({static_cast<std::uint64_t>(average)}), elapsed);
+std::string rate_text(double rate) {
+  return format_size({static_cast<std::uint64_t>(rate)}) + "/s";
+}
+
+// "12.3/27.0 MiB": both in the unit that suits the total.
+std::string parts(Bytes done, Bytes total) {
+  constexpr std::array<std::string_view, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double unit = 1;
+  std::size_t power = 0;
+  while (static_cast<double>(total.value) / unit >= 1000 && power + 1 < kUnits.size()) {
+    unit *= 1024;
+    ++power;
   }
-  if (total.value != 0) text += fmt::format(" / {}", format_size(total));
-  text += fmt::format("  {}/s", format_size({static_cast<std::uint64_t>(rate)}));
-  if (total.value != 0 && rate > 0) text += fmt::format("  ETA {}", clock_time(eta(done, total, rate)));
-  return text;
+  return fmt::format("{0:.{2}f}/{1:.{2}f} {3}", static_cast<double>(done.value) / unit,
+                     static_cast<double>(total.value) / unit, power == 0 ? 0 : 1, kUnits[power]);
 }
 
 }  // namespace
@@ -119,6 +127,17 @@ void Progress::look(Task& task, Task::View& view, Clock::time_point now) {
     task.last_look_ = now;
   }
   view.rate = task.rate_;
+  if (view.finished) view.rate = view.elapsed > 0 ? static_cast<double>(view.done.value) / view.elapsed : 0;
+}
+
+std::string Progress::plain_line(const Task::View& view) {
+  if (view.finished) {
+    return fmt::format("{}: {}  {}  in {:.1f} s", view.label, format_size(view.done), rate_text(view.rate),
+                       view.elapsed);
+  }
+  if (view.total.value == 0) return fmt::format("{}: {}  {}", view.label, format_size(view.done), rate_text(view.rate));
+  return fmt::format("{}: {}  {}  ETA {}", view.label, parts(view.done, view.total), rate_text(view.rate),
+                     clock_time(eta(view.done, view.total, view.rate)));
 }
 
 // REQUIRES: mutex_ is held. Finished tasks are shown a last time, on lines that stay.
@@ -137,12 +156,11 @@ void Progress::draw(bool last) {
                                             {"bytes", view.done.value},
                                             {"total", view.total.value},
                                             {"rate", static_cast<std::uint64_t>(view.rate)},
-                                            {"eta", eta(view.done, view.total, view.rate)}};
+                                            {"eta", std::ceil(eta(view.done, view.total, view.rate))}};
       stay += event.dump() + '\n';
     } else if (mode_ == ProgressMode::kPlain || view.finished) {
       if (last && !view.finished) continue;
-      stay +=
-          fmt::format("{}: {}\n", view.label, amounts(view.done, view.total, view.rate, view.elapsed, view.finished));
+      stay += plain_line(view) + '\n';
     } else if (!last && bar_count < kMostBars) {
       bars += bar(view, width) + '\n';
       ++bar_count;
@@ -154,20 +172,19 @@ void Progress::draw(bool last) {
 }
 
 std::string Progress::bar(const Task::View& view, std::size_t width) const {
-  const std::string numbers = amounts(view.done, view.total, view.rate, view.elapsed, false);
-  std::string line = fmt::format("{:<{}.{}}", view.label, kLabelWidth, kLabelWidth);
-  const std::size_t used = line.size() + numbers.size() + 12;
-  if (view.total.value != 0 && used + 10 <= width) {
+  std::string line = fmt::format("{:.{}}", view.label, kLabelWidth);
+  if (view.total.value == 0) return fmt::format("{}  {}  {}", line, format_size(view.done), rate_text(view.rate));
+  const std::string numbers = fmt::format("  {:>14}  {:>10}  {:>5}", parts(view.done, view.total), rate_text(view.rate),
+                                          clock_time(eta(view.done, view.total, view.rate)));
+  const std::size_t used = line.size() + 3 + numbers.size();
+  if (used + kSmallestBar < width) {
     const double part = std::min(1.0, static_cast<double>(view.done.value) / static_cast<double>(view.total.value));
-    const std::size_t cells = std::min<std::size_t>(width - used, 40);
+    const std::size_t cells = std::min(width - used - 1, kLargestBar);
     const auto full = static_cast<std::size_t>(part * static_cast<double>(cells));
-    line += fmt::format(" [{}{}{}{}] {:3.0f}%", color_ ? "\x1b[32m" : "", std::string(full, '='),
-                        color_ ? "\x1b[0m" : "", std::string(cells - full, ' '), part * 100);
-    return line + "  " + numbers;
+    line += fmt::format(" [{}{}{}{}]", color_ ? "\x1b[32m" : "", std::string(full, '='), color_ ? "\x1b[0m" : "",
+                        std::string(cells - full, ' '));
   }
-  line += " " + numbers;
-  if (line.size() >= width) line.resize(width - 1);
-  return line;
+  return line + numbers;
 }
 
 // What makes the bars vanish, so that other text can stand there.

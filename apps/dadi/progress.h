@@ -47,7 +47,7 @@ class Progress {
     struct View {
       std::string_view label;
       Bytes done, total;  // total 0: not known
-      double rate = 0;    // bytes a second, smoothed
+      double rate = 0;    // bytes a second: smoothed, or the average of a finished task
       double elapsed = 0;
       bool finished = false;
     };
@@ -85,6 +85,7 @@ class Progress {
   void look(Task& task, Task::View& view, Clock::time_point now);
   std::string take_bars_away();
   void write(std::string_view text);
+  static std::string plain_line(const Task::View& view);
   std::string bar(const Task::View& view, std::size_t width) const;
 
   const ProgressMode mode_;
