@@ -69,7 +69,15 @@ class DirectoryCheck {
     };
     if (auto walked = walk_entries(block, visit); !walked)
       state_.findings.fault(place_, "block {}: {}", logical, walked.error().message());
+    if (logical == 0 && has_dots_) check_dot_padding(block);
     return {};
+  }
+
+  // Readers of old took the names of the first two entries for C strings.
+  void check_dot_padding(std::span<const std::byte> block) {
+    const std::size_t second = load_le<std::uint16_t>(block, layout::dirent::kLength);
+    if (block[layout::dirent::kName + 1] != std::byte{0} || block[second + layout::dirent::kName + 2] != std::byte{0})
+      state_.findings.fault(place_, "\".\" or \"..\" is not followed by zeros");
   }
 
   void read_hash_version(std::span<const std::byte> block) {
@@ -140,7 +148,10 @@ class DirectoryCheck {
   void check_type(const RawEntry& entry, FileType type) {
     const bool has_types = state_.superblock().has_incompatible(layout::incompatible::kFileType);
     const std::uint8_t due = has_types ? directory_file_type(type) : layout::file_type::kUnknown;
-    if (entry.file_type != due)
+    if (entry.file_type == due) return;
+    if (entry.file_type == layout::file_type::kUnknown)
+      state_.findings.note(place_, "the kind of {:?} is not stated", entry.name);
+    else
       state_.findings.fault(place_, "{:?} is stated to be of kind {}, where {} is due", entry.name, entry.file_type,
                             due);
   }

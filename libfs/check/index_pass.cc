@@ -88,9 +88,8 @@ class IndexCheck {
   Result<void> check_leaf(std::uint64_t logical, std::uint64_t low, std::uint64_t high) {
     const HashRange& range = ranges_.at(logical);
     if (range.is_empty()) return {};
-    // Names of the hash at the upper bound belong here only if they go on in the next block.
-    const bool ends_within = range.highest < high && ((high & 1) == 0 || range.highest <= (high & ~std::uint64_t{1}));
-    if (range.lowest >= (low & ~std::uint64_t{1}) && ends_within) return {};
+    // An odd upper bound is above the names of its hash, which then go on in the next block.
+    if (range.lowest >= (low & ~std::uint64_t{1}) && range.highest < high) return {};
     return fault("block {} has names with hashes {:#x} to {:#x}, outside {:#x} to {:#x}", logical, range.lowest,
                  range.highest, low, high);
   }

@@ -40,7 +40,8 @@ void check_flags(CheckState& state, const Place& place, const Inode& inode) {
   const auto is_set = [&](std::uint32_t flag) { return (inode.flags & flag) != 0; };
   const FileType type = inode.attributes.type;
   const bool has_content = type == FileType::kRegular || type == FileType::kDirectory || type == FileType::kSymlink;
-  if (is_set(layout::inode_flag::kInlineData | layout::inode_flag::kEncrypted | layout::inode_flag::kVerity))
+  if (is_set(layout::inode_flag::kInlineData | layout::inode_flag::kEncrypted | layout::inode_flag::kVerity |
+             layout::inode_flag::kCaseFolded | layout::inode_flag::kMagic))
     state.findings.fault(place, "flags {:#x}, without the features that they need", inode.flags);
   if (is_set(layout::inode_flag::kIndexed) &&
       (type != FileType::kDirectory || !sb.has_compatible(layout::compatible::kDirectoryIndex)))
@@ -103,11 +104,9 @@ Result<void> check_used_inode(CheckState& state, InodeNumber number, std::span<c
   return check_content(state, inode);
 }
 
-// The others below the first free one have no name: of most, all is zero.
+// The others below the first free one have no name, and most of them nothing else. Their times say when mkfs ran.
 Result<void> check_reserved_inode(CheckState& state, InodeNumber number, std::span<const std::byte> raw) {
   const Superblock& sb = state.superblock();
-  const Place place = Place::of_inode(number);
-  const auto mode = load_le<std::uint16_t>(raw, field::kMode);
   if (number == layout::reserved_inode::kResize && sb.has_compatible(layout::compatible::kResizeInode))
     return check_resize_inode(state, raw);
   const Inode inode = decode_inode(sb, number, raw);
@@ -115,11 +114,17 @@ Result<void> check_reserved_inode(CheckState& state, InodeNumber number, std::sp
     DADI_CHECK(check_journal(state, inode));
     return check_content(state, inode);
   }
-  const bool may_exist =
-      number == layout::reserved_inode::kBootLoader && file_type_of_mode(mode) != FileType::kDirectory;
-  if (mode != 0 && !may_exist) state.findings.fault(place, "a reserved inode has mode {:#o}", mode);
-  if (all_zero(inode.block_map)) return {};
-  return check_content(state, inode);
+  const auto mode = load_le<std::uint16_t>(raw, field::kMode);
+  if (number == layout::reserved_inode::kBootLoader && file_type_of_mode(mode) == FileType::kRegular)
+    return check_content(state, inode);
+  const bool has_bad_blocks = number == layout::reserved_inode::kBadBlocks && mode == 0 && inode.links == 0 &&
+                              inode.xattr_block == 0 && !all_zero(inode.block_map);
+  if (has_bad_blocks) return check_content(state, inode);
+  const bool is_empty = mode == 0 && inode.links == 0 && inode.flags == 0 && inode.size.value == 0 &&
+                        inode.allocated.value == 0 && inode.xattr_block == 0 && all_zero(inode.block_map) &&
+                        load_le<std::uint32_t>(raw, field::kSizeHigh) == 0;
+  if (!is_empty) state.findings.fault(Place::of_inode(number), "a reserved inode is not empty");
+  return {};
 }
 
 Result<void> check_inode(CheckState& state, InodeNumber number, std::span<const std::byte> raw) {

@@ -32,7 +32,7 @@ class Namer {
       if (record == nullptr || record->parent == 0) break;
       DADI_TRY(const auto name, name_in(record->parent, number));
       if (!name) break;
-      path = "/" + *name + path;
+      path.insert(0, "/" + *name);
       number = record->parent;
     }
     return std::optional<std::string>();

@@ -176,12 +176,14 @@ namespace inode_flag {
 inline constexpr std::uint32_t kImmutable = 0x10;
 inline constexpr std::uint32_t kAppendOnly = 0x20;
 inline constexpr std::uint32_t kEncrypted = 0x800;
-inline constexpr std::uint32_t kIndexed = 0x1000;    // a directory with an htree
+inline constexpr std::uint32_t kIndexed = 0x1000;  // a directory with an htree
+inline constexpr std::uint32_t kMagic = 0x2000;
 inline constexpr std::uint32_t kHugeFile = 0x40000;  // block count is in file system blocks
 inline constexpr std::uint32_t kExtents = 0x80000;
 inline constexpr std::uint32_t kVerity = 0x100000;
 inline constexpr std::uint32_t kXattrInode = 0x200000;
 inline constexpr std::uint32_t kInlineData = 0x10000000;
+inline constexpr std::uint32_t kCaseFolded = 0x40000000;
 }  // namespace inode_flag
 
 // Numbers of inodes with a meaning of their own.

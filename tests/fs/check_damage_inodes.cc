@@ -72,7 +72,13 @@ const Damage kInodeDamage[] = {
      }},
     {"extents that are not marked", "has extents, but is not marked so",
      [](Damager& d) { d.set_inode<u32>("blob", inode::kFlags, 0); }},
-    {"a reserved inode with a mode", "a reserved inode has mode",
+    {"a case-folded file", "without the features that they need",
+     [](Damager& d) {
+       d.set_inode<u32>("etc/one", inode::kFlags, d.inode("etc/one").flags | layout::inode_flag::kCaseFolded);
+     }},
+    {"a reserved inode with blocks", "a reserved inode is not empty",
+     [](Damager& d) { d.set_inode<u32>(InodeNumber{6}, inode::kBlocksLow, 8); }},
+    {"a reserved inode with a mode", "a reserved inode is not empty",
      [](Damager& d) { d.set_inode<u16>(InodeNumber{9}, inode::kMode, 0x81A4); }},
 };
 

@@ -39,6 +39,8 @@ const Damage kClassicDamage[] = {
        const u32 list = load_le<u32>(d.raw_inode(7), inode::kBlockMap + 4 * 13);
        store_le<u32>(d.block(list), 4 * d.superblock().descriptor_blocks(), 1);
      }},
+    {"room for descriptors elsewhere", "blocks beside the list",
+     [](Damager& d) { d.set_inode<u32>(InodeNumber{7}, inode::kBlockMap + 4, 30000); }},
     {"a list of copies", "a copy is missing from the list",
      [](Damager& d) { store_le<u32>(d.block(2 + d.superblock().descriptor_blocks()), 0, 1); }},
     {"an index node that is none", "should be a node of it",
@@ -51,6 +53,11 @@ const Damage kClassicDamage[] = {
        const u32 node = load_le<u32>(d.block(d.content_block("large", 0)), htree::kRootEntries + htree::kBlock);
        store_le<u16>(d.block(d.content_block("large", node)), htree::kNodeEntries + htree::kLimit, 7);
      }},
+    {"a journal to replay", "the journal was not replayed",
+     [](Damager& d) {
+       d.set_superblock<u32>(super::kIncompatible, d.superblock().incompatible | layout::incompatible::kNeedsRecovery);
+     },
+     true},
     {"a journal to replay and no journal", "a journal to replay",
      [](Damager& d) {
        d.set_superblock<u32>(super::kCompatible, d.superblock().compatible & ~layout::compatible::kHasJournal);

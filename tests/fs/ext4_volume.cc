@@ -6,6 +6,7 @@
 #include <map>
 
 #include "libformat/base/bytes.h"
+#include "libformat/base/endian.h"
 #include "libfs/ext4/layout.h"
 #include "libfs/ext4/volume.h"
 #include "tests/fs/ext4_fixture.h"
@@ -284,6 +285,17 @@ TEST_F(VolumeTest, RefusesWhatItDoesNotKnow) {
     const std::string name = std::string(feature).substr(0, std::string(feature).find(','));
     EXPECT_NE(volume.error().message().find(name), std::string::npos) << volume.error().message();
   }
+}
+
+TEST_F(VolumeTest, RefusesAJournalThatWasNotReplayed) {
+  ASSERT_NE(make({.options = "-t ext4", .size = "32M"}), nullptr);
+  std::vector<std::byte> bytes = test::read_bytes(image_);
+  const auto superblock = std::span(bytes).subspan(layout::kSuperblockOffset, layout::kSuperblockSize);
+  const auto features = load_le<std::uint32_t>(superblock, layout::super::kIncompatible);
+  store_le<std::uint32_t>(superblock, layout::super::kIncompatible, features | layout::incompatible::kNeedsRecovery);
+  const auto volume = Volume::open(std::make_shared<test::MemoryDevice>(std::move(bytes)));
+  EXPECT_EQ(volume.error().code(), ErrorCode::kUnsupported);
+  EXPECT_NE(volume.error().message().find("journal was not replayed"), std::string::npos) << volume.error().message();
 }
 
 TEST_F(VolumeTest, RefusesADeviceThatIsTooSmallOrHoldsSomethingElse) {
