@@ -22,6 +22,7 @@ constexpr std::array kTable = {
     Row{ErrorCode::kDenied, ExitCode::kDenied, "denied"},
     Row{ErrorCode::kExhausted, ExitCode::kFailure, "exhausted"},
     Row{ErrorCode::kBusy, ExitCode::kBusy, "busy"},
+    Row{ErrorCode::kWouldBlock, ExitCode::kFailure, "would_block"},
     Row{ErrorCode::kHostLacks, ExitCode::kHostLacks, "host_lacks"},
     Row{ErrorCode::kCancelled, ExitCode::kFailure, "cancelled"},
     Row{ErrorCode::kInternal, ExitCode::kFailure, "internal"},

@@ -28,6 +28,7 @@ enum class ErrorCode {
   kDenied,           // credentials do not suffice
   kExhausted,        // a limit was reached: space, inodes, records
   kBusy,             // in use by somebody else
+  kWouldBlock,       // an answer from memory alone was asked for, and memory does not have it
   kHostLacks,        // this host has no such feature
   kCancelled,        // stopped on request
   kInternal,         // a bug of ours
@@ -57,10 +58,10 @@ class [[nodiscard]] Error {
     return std::move(*this);
   }
 
-#define DADI_ERROR_FACTORY(name, code)                                        \
-  template <typename... Args>                                                 \
-  static Error name(fmt::format_string<Args...> format, Args&&... args) {     \
-    return Error(code, fmt::format(format, std::forward<Args>(args)...));     \
+#define DADI_ERROR_FACTORY(name, code)                                    \
+  template <typename... Args>                                             \
+  static Error name(fmt::format_string<Args...> format, Args&&... args) { \
+    return Error(code, fmt::format(format, std::forward<Args>(args)...)); \
   }
   DADI_ERROR_FACTORY(not_found, ErrorCode::kNotFound)
   DADI_ERROR_FACTORY(invalid_argument, ErrorCode::kInvalidArgument)
@@ -72,6 +73,7 @@ class [[nodiscard]] Error {
   DADI_ERROR_FACTORY(denied, ErrorCode::kDenied)
   DADI_ERROR_FACTORY(exhausted, ErrorCode::kExhausted)
   DADI_ERROR_FACTORY(busy, ErrorCode::kBusy)
+  DADI_ERROR_FACTORY(would_block, ErrorCode::kWouldBlock)
   DADI_ERROR_FACTORY(host_lacks, ErrorCode::kHostLacks)
   DADI_ERROR_FACTORY(cancelled, ErrorCode::kCancelled)
   DADI_ERROR_FACTORY(internal, ErrorCode::kInternal)
@@ -129,8 +131,7 @@ class [[nodiscard]] Result : private tl::expected<T, Error> {
   } while (false)
 
 // DADI_TRY(auto x, f()): declares x with the value of f(), or returns its error from this function.
-#define DADI_TRY(declaration, ...)                                       \
-  auto DADI_CONCAT(dadi_try_, __LINE__) = (__VA_ARGS__);                 \
-  if (!DADI_CONCAT(dadi_try_, __LINE__))                                 \
-    return std::move(DADI_CONCAT(dadi_try_, __LINE__)).error();          \
+#define DADI_TRY(declaration, ...)                                                                   \
+  auto DADI_CONCAT(dadi_try_, __LINE__) = (__VA_ARGS__);                                             \
+  if (!DADI_CONCAT(dadi_try_, __LINE__)) return std::move(DADI_CONCAT(dadi_try_, __LINE__)).error(); \
   declaration = std::move(*DADI_CONCAT(dadi_try_, __LINE__))

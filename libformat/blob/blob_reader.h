@@ -21,6 +21,9 @@ struct ReadContext {
   std::stop_token stop;
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   ReadClass read_class = ReadClass::kDemand;
+  // Answer from memory alone, or fail at once with would_block: never wait for a disk, a network or another thread's
+  // wait. A server asks so first, in the thread that serves a client, and hands to another thread what would block.
+  bool memory_only = false;
 };
 
 // Thread-safe: any number of threads may read at once.
@@ -31,7 +34,8 @@ class BlobReader {
   virtual Bytes size() const = 0;
 
   // Fills all of `out` from `offset` on, or fails as a whole.
-  // Errors: corruption (the range reaches past the end, or content is damaged), io, unavailable, cancelled.
+  // Errors: corruption (the range reaches past the end, or content is damaged), io, unavailable, cancelled, would_block
+  // (only with context.memory_only).
   virtual Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context = {}) const = 0;
 };
 

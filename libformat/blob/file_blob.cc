@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
@@ -47,10 +48,19 @@ Result<std::shared_ptr<const FileBlob>> FileBlob::open(const std::filesystem::pa
       new FileBlob(std::move(fd), {static_cast<std::uint64_t>(status.st_size)}, path.string()));
 }
 
-Result<void> FileBlob::read_at(Bytes offset, std::span<std::byte> out, const ReadContext&) const {
+// The whole of `out` from the page cache, or nothing.
+Result<void> FileBlob::read_cached(Bytes offset, std::span<std::byte> out) const {
+  const iovec target{out.data(), out.size()};
+  const ssize_t n = ::preadv2(fd_.get(), &target, 1, static_cast<off_t>(offset.value), RWF_NOWAIT);
+  if (n >= 0 && static_cast<std::size_t>(n) == out.size()) return {};
+  return Error::would_block("not in memory");  // whatever kept it: a read that may wait finds out, and says so
+}
+
+Result<void> FileBlob::read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const {
   if (offset > size_ || out.size() > (size_ - offset).value)
     return Error::corruption("{}: {} bytes at offset {} reach past the end, {}", name_, out.size(), offset.value,
                              size_.value);
+  if (context.memory_only) return read_cached(offset, out);
   while (!out.empty()) {
     const ssize_t n = ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(offset.value));
     if (n < 0 && errno == EINTR) continue;

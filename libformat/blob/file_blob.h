@@ -12,7 +12,8 @@
 
 namespace dadi {
 
-// An open file. Its size is that at opening; a file that shrinks later gives io errors. Thread-safe.
+// An open file. Its size is that at opening; a file that shrinks later gives io errors. What the page cache holds
+// counts as memory, on file systems that can tell. Thread-safe.
 class FileBlob final : public BlobReader {
  public:
   // Errors: not_found, denied, invalid_argument (a directory or other thing without a size), io.
@@ -23,6 +24,8 @@ class FileBlob final : public BlobReader {
   int fd() const { return fd_.get(); }
 
  private:
+  Result<void> read_cached(Bytes offset, std::span<std::byte> out) const;
+
   FileBlob(UniqueFd fd, Bytes size, std::string name) : fd_(std::move(fd)), size_(size), name_(std::move(name)) {}
 
   UniqueFd fd_;

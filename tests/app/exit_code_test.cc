@@ -21,6 +21,7 @@ constexpr ErrorCode kAllCodes[] = {
     ErrorCode::kBusy,
     ErrorCode::kHostLacks,
     ErrorCode::kCancelled,
+    ErrorCode::kWouldBlock,
     ErrorCode::kInternal,
 };
 
