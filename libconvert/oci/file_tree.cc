@@ -10,7 +10,7 @@ Result<SharedBlob> FolderTree::open(std::string_view name) const {
   const auto status = std::filesystem::status(path, failure);  // follows links
   if (status.type() == std::filesystem::file_type::not_found)
     return Error::not_found("{} does not exist", path.string());
-  // Looked at before it is opened: opening a pipe would wait for its other end.
+  // Looked at before it is opened: a layout has files in it, and opening other things can have effects.
   if (!failure && status.type() != std::filesystem::file_type::regular)
     return Error::corruption("{} is not a regular file", path.string());
   DADI_TRY(auto blob, FileBlob::open(path));

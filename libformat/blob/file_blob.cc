@@ -39,13 +39,20 @@ Result<UniqueFd> create_temporary(const std::filesystem::path& directory, std::f
 }  // namespace
 
 Result<std::shared_ptr<const FileBlob>> FileBlob::open(const std::filesystem::path& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Without O_NONBLOCK a pipe would wait for its other end; it has done its work once this is open.
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  // A socket cannot be opened, nor a device node that nothing is behind.
+  if (!fd && errno == ENXIO) return Error::invalid_argument("{} is not a file or block device", path.string());
   if (!fd) return Error::from_errno(errno, fmt::format("open {}", path.string()));
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return Error::from_errno(errno, fmt::format("stat {}", path.string()));
-  if (!S_ISREG(status.st_mode)) return Error::invalid_argument("{} is not a regular file", path.string());
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+    return Error::invalid_argument("{} is not a file or block device", path.string());
+  ::fcntl(fd.get(), F_SETFL, 0);                      // reads may wait
+  const off_t size = ::lseek(fd.get(), 0, SEEK_END);  // st_size of a block device is 0
+  if (size < 0) return Error::from_errno(errno, fmt::format("size of {}", path.string()));
   return std::shared_ptr<const FileBlob>(
-      new FileBlob(std::move(fd), {static_cast<std::uint64_t>(status.st_size)}, path.string()));
+      new FileBlob(std::move(fd), {static_cast<std::uint64_t>(size)}, path.string()));
 }
 
 // The whole of `out` from the page cache, or nothing.

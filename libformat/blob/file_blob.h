@@ -12,11 +12,12 @@
 
 namespace dadi {
 
-// An open file. Its size is that at opening; a file that shrinks later gives io errors. What the page cache holds
-// counts as memory, on file systems that can tell. Thread-safe.
+// An open file or block device. Its size is that at opening; a file that shrinks later gives io errors. What the page
+// cache holds counts as memory, on file systems that can tell. Thread-safe.
 class FileBlob final : public BlobReader {
  public:
-  // Errors: not_found, denied, invalid_argument (a directory or other thing without a size), io.
+  // Does not wait, whatever stands at `path`. Errors: not_found, denied, invalid_argument (a directory, pipe, terminal
+  // or other thing without a size), io.
   static Result<std::shared_ptr<const FileBlob>> open(const std::filesystem::path& path);
 
   Bytes size() const override { return size_; }

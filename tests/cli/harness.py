@@ -65,9 +65,11 @@ class Test(unittest.TestCase):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="dadi-test-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
-    def dadi(self, *arguments, status=OK, env=None, cwd=None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **popen):
-        """Runs dadi and expects an exit status (None: any). No message of a sanitizer is ever acceptable."""
-        process = subprocess.Popen([BINARY, *map(str, arguments)], env=env or environment(), cwd=cwd or self.folder,
+    def dadi(self, *arguments, status=OK, env=None, cwd=None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+             prefix=(), **popen):
+        """Runs dadi, by the command `prefix`, and expects an exit status (None: any). No message of a sanitizer is ever
+        acceptable."""
+        process = subprocess.Popen([*prefix, BINARY, *map(str, arguments)], env=env or environment(), cwd=cwd or self.folder,
                                    stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, **popen)
         run = Run(process, *process.communicate(timeout=600))
         run.status = process.returncode

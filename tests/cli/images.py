@@ -53,10 +53,10 @@ def opaque(path):
     return entry(f"{path}/.wh..wh..opq", b"")
 
 
-def tar_of(entries):
-    """The archive of a list of entries, in their order."""
+def tar_of(entries, format=tarfile.PAX_FORMAT):  # pylint: disable=redefined-builtin
+    """The archive of a list of entries, in their order. Bytes that are no UTF-8 stand in names as surrogates."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(fileobj=out, mode="w", format=format, encoding="utf-8") as archive:
         for info, content in entries:
             archive.addfile(info, io.BytesIO(content) if content is not None else None)
     return out.getvalue()

@@ -96,6 +96,8 @@ class Refusals(harness.Test):
         self.fails(USAGE, "zfile", "info", "in", says="not a ZFile")
         self.fails(NOT_FOUND, "zfile", "info", "missing", says="missing")
         self.fails(USAGE, "zfile", "compress", ".", "out")
+        os.mkfifo(self.folder / "pipe")  # nobody will ever write into it
+        self.fails(USAGE, "zfile", "info", "pipe", says="is not a file or block device")
 
     def test_output_replaces_only_regular_files(self):
         self.fails(USAGE, "zfile", "compress", "in", "/dev/null", says="not a regular file")

@@ -3,6 +3,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -166,8 +167,8 @@ std::vector<std::byte> compress(const std::string& text, const zfile::Options& o
     EXPECT_TRUE((*compressor)->write(as_bytes(std::string_view(text).substr(at, piece))));
   auto finished = (*compressor)->finish();
   EXPECT_TRUE(finished);
-  std::vector<std::byte> file(finished->header.begin(), finished->header.end());
-  file.insert(file.end(), sink.bytes.begin(), sink.bytes.end());
+  std::vector<std::byte> file(finished->header.size() + sink.bytes.size());
+  std::ranges::copy(sink.bytes, std::ranges::copy(finished->header, file.begin()).out);
   EXPECT_EQ(file.size(), finished->size.value);
   return file;
 }
