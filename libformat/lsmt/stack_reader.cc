@@ -24,17 +24,21 @@ bool continues(const MergedIndex::Piece& piece, const MergedIndex::Piece& next) 
 }  // namespace
 
 // NOLINTNEXTLINE(performance-unnecessary-value-param): taken over, so that the lists of segments go
-Result<std::unique_ptr<StackReader>> StackReader::open(std::vector<LayerReader> layers) {
+Result<std::unique_ptr<StackReader>> StackReader::open(std::vector<LayerReader> layers,
+                                                       std::vector<std::string> names) {
   Sectors size{};
   std::vector<std::span<const Segment>> segments;
-  std::vector<SharedBlob> blobs;
+  std::vector<Layer> named;
+  names.resize(layers.size());
   for (const LayerReader& layer : layers) {
     if (layer.info().virtual_size.value > 0) size = whole_sectors(layer.info().virtual_size);
     segments.push_back(layer.segments());
-    blobs.push_back(layer.blob());
+    std::string& name = names[named.size()];
+    if (name.empty()) name = fmt::format("layer {}", named.size());
+    named.push_back({std::move(name), layer.blob()});
   }
   DADI_TRY(MergedIndex index, MergedIndex::merge(segments, size));
-  return std::unique_ptr<StackReader>(new StackReader(std::move(blobs), std::move(index)));
+  return std::unique_ptr<StackReader>(new StackReader(std::move(named), std::move(index)));
 }
 
 Result<void> StackReader::read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const {
@@ -50,11 +54,12 @@ Result<void> StackReader::read_at(Sectors at, std::span<std::byte> out, const Re
     }
     piece.length = std::min(piece.length, end - at);
     const auto target = out.first(to_bytes(piece.length).value);
-    if (piece.kind == Kind::kData)
-      DADI_CHECK(
-          blobs_[piece.layer]->read_at(to_bytes(piece.moffset), target, context).context("layer {}", piece.layer));
-    else
+    if (piece.kind == Kind::kData) {
+      const Layer& layer = layers_[piece.layer];
+      DADI_CHECK(layer.blob->read_at(to_bytes(piece.moffset), target, context).context("{}", layer.name));
+    } else {
       std::memset(target.data(), 0, target.size());
+    }
     out = out.subspan(target.size());
     at = piece.end();
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "libformat/blob/block_reader.h"
@@ -20,16 +21,17 @@ namespace dadi::lsmt {
 // ReadContext).
 class StackReader final : public BlockReader {
  public:
-  // Stacks `layers`, bottom first, 1 to 255 of them, and takes ownership.
+  // Stacks `layers`, bottom first, 1 to 255 of them, and takes ownership. `names` is what errors call them, one each;
+  // without, it is "layer N", 0 at the bottom.
   // Errors: invalid_argument (none, too many), exhausted (more than kMaxMergedSegments).
-  static Result<std::unique_ptr<StackReader>> open(std::vector<LayerReader> layers);
+  static Result<std::unique_ptr<StackReader>> open(std::vector<LayerReader> layers,
+                                                   std::vector<std::string> names = {});
 
   // The virtual size of the topmost layer that states one.
   Sectors size() const override { return index_.size(); }
 
   // Fills all of `out`, or fails as a whole. REQUIRES: out.size() is a multiple of 512.
-  // Errors: those of the layer that was read, with its position in the stack as context, 0 at the bottom; io past the
-  // end.
+  // Errors: those of the layer that was read, with its name as context; io past the end.
   Result<void> read_at(Sectors at, std::span<std::byte> out, const ReadContext& context = {}) const override;
 
   // What the device holds from `at` on: data, zeros or a hole, up to the next change of kind. Errors: io past the end.
@@ -38,9 +40,13 @@ class StackReader final : public BlockReader {
   const MergedIndex& index() const { return index_; }
 
  private:
-  StackReader(std::vector<SharedBlob> blobs, MergedIndex index) : blobs_(std::move(blobs)), index_(std::move(index)) {}
+  struct Layer {
+    std::string name;
+    SharedBlob blob;
+  };
+  StackReader(std::vector<Layer> layers, MergedIndex index) : layers_(std::move(layers)), index_(std::move(index)) {}
 
-  std::vector<SharedBlob> blobs_;  // of the layers, bottom first
+  std::vector<Layer> layers_;  // bottom first
   MergedIndex index_;
 };
 
