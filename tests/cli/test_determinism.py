@@ -89,7 +89,7 @@ class Conversions(harness.Test):
 
     def same(self, what, *arguments, **changes):
         with self.subTest(what):
-            name = f"{self.id().rpartition('.')[2]} {what.replace('/', '_')}"
+            name = f"{self.id().rpartition('.')[2]} {''.join(c if c.isalnum() else '_' for c in what)}"
             self.assertEqual(self.layers(name, self.source, *arguments, **changes), self.expected)
 
 
