@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kLongestPath = 4096;
 constexpr std::size_t kLongestName = 255;
+constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::size_t kLongestSymlink = 4095;
 constexpr std::uint64_t kLargestFile = std::uint64_t{1} << 44;  // 2^32 blocks of 4 KiB
 constexpr dev_t kMajors = dev_t{1} << 12;
@@ -30,7 +31,10 @@ Result<void> check_path(std::string_view path) {
     return Error::unsupported("a path of {} bytes, {} at most", path.size(), kLongestPath);
   while (!path.empty()) {
     const std::size_t end = std::min(path.find('/'), path.size());
-    if (end > kLongestName) return Error::unsupported("a name of {} bytes, {} at most", end, kLongestName);
+    // The name that a whiteout hides may be as long as others.
+    const bool whiteout = path.starts_with(kWhiteout) && path.find_first_not_of('/', end) == std::string_view::npos;
+    if (end > kLongestName + (whiteout ? kWhiteout.size() : 0))
+      return Error::unsupported("a name of {} bytes, {} at most", end, kLongestName);
     path.remove_prefix(std::min(end + 1, path.size()));
   }
   return {};

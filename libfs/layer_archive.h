@@ -67,8 +67,8 @@ class LayerArchive {
 
   // The next entry, or none at the archive's end; content of the entry before that was not read is skipped. At the end
   // the source is drained to its own end. After an error every call fails with the same.
-  // Paths have 1 to 4096 bytes and components of at most 255. Devices have a major number under 4096 and a minor one
-  // under 2^20. Global pax headers have no effect, as in container runtimes.
+  // Paths have 1 to 4096 bytes and components of at most 255, to which a whiteout's prefix does not count. Devices have
+  // a major number under 4096 and a minor one under 2^20. Global pax headers have no effect, as in container runtimes.
   // Errors: corruption (a malformed header; it, or the entry before, is named), unsupported (an entry that no file
   // system of ours can hold, and kinds of entries that are no files: the entry named), those of the source, unchanged.
   Result<std::optional<ArchiveEntry>> next_entry();

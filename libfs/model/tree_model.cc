@@ -12,6 +12,7 @@ namespace {
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kReserved = ".wh..wh.";  // aufs' own bookkeeping, which is left out, but for:
 constexpr std::string_view kOpaque = ".wh..wh..opq";
+constexpr std::size_t kLongestName = 255;
 constexpr std::size_t kDeepest = 2048;
 constexpr int kMostSymlinks = 40;
 
@@ -244,6 +245,7 @@ Result<TreeModel::Stack> TreeModel::walk(const Path& path, bool create) {
     }
     if (!missing && !child->second.node->is_directory())
       return Error::corruption("its parent {} is not a directory", in_quotes(step));
+    if (step.size() > kLongestName) return Error::unsupported("a parent's name of {} bytes", step.size());
     if (stack.size() > kDeepest) return too_deep();
     stack.push_back(missing ? &make_directory(here, step) : child->second.node.get());
   }

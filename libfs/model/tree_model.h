@@ -52,7 +52,7 @@ class TreeModel {
   // Applies the next layer, the bottom one first; reads the archive to its end. After an error the model is good for
   // destruction only.
   // Errors, with the entry as context: those of the archive; corruption (an entry that cannot be applied); unsupported
-  // (directories nested more than 2048 deep).
+  // (directories nested more than 2048 deep; a symlink among parents that leads to a missing name of over 255 bytes).
   Result<void> apply(LayerArchive& archive);
 
   const TreeNode& root() const { return *root_; }

@@ -13,14 +13,16 @@ namespace {
 
 constexpr std::string_view kWhiteoutPrefix = ".wh.";
 constexpr std::string_view kOpaqueMarker = ".wh..wh..opq";
+constexpr std::string_view kLostAndFound = "lost+found";
 constexpr std::size_t kDeepest = 2048;  // directories: what a path of 4096 bytes can name
 constexpr int kMostSymlinks = 40;       // followed for one path, as the kernel does
 constexpr std::uint16_t kMostLinks = 65000;
 constexpr std::size_t kFastSymlink = 60;  // targets below this are kept in the inode
 
-// Names that aufs keeps for itself; as parents they have nothing below them that is the image's.
+// Names that aufs keeps for itself, of which one has a meaning as an entry: the opaque marker. As parents they have
+// nothing below them that is the image's.
 bool is_bookkeeping(std::string_view name) {
-  return name.starts_with(".wh..wh.") && name != kOpaqueMarker;
+  return name.starts_with(".wh..wh.");
 }
 
 Attributes implicit_directory() {
@@ -108,12 +110,15 @@ Result<LayerPlanner::Stack> LayerPlanner::walk(const std::vector<std::string>& c
     Child* child = here.find(name);
     if (child == nullptr) {
       if (!create) return Stack{};
+      if (name.size() > EXT2_NAME_LEN)  // out of a symlink's target: names of entries are shorter
+        return Error::unsupported("a parent's name of {} bytes, {} at most", name.size(), EXT2_NAME_LEN);
       if (stack.size() > kDeepest) return Error::unsupported("directories nested more than {} deep", kDeepest);
       DADI_TRY(Directory * made, make_directory(here, name));
       stack.push_back(made);
     } else if (child->is_directory()) {
       if (stack.size() > kDeepest) return Error::unsupported("directories nested more than {} deep", kDeepest);
       DADI_TRY(Directory * next, visit(*child));
+      if (create && stack.size() == 1 && name == kLostAndFound) DADI_CHECK(adopt_lost_and_found(*next));
       stack.push_back(next);
     } else if (child->type == EXT2_FT_SYMLINK) {
       if (++links > kMostSymlinks) return Error::corruption("more than {} symlinks in its path", kMostSymlinks);
@@ -131,6 +136,19 @@ Result<LayerPlanner::Stack> LayerPlanner::walk(const std::vector<std::string>& c
   return stack;
 }
 
+// The file system comes with a lost+found that no layer has declared. Once a layer has a path in it, it is an implicit
+// parent like others.
+Result<void> LayerPlanner::adopt_lost_and_found(Directory& directory) {
+  if (directory.touched || !directory.children().empty()) return {};
+  DADI_TRY(CachedInode * inode, inodes_.get(directory.number()));
+  Attributes as_made = implicit_directory();
+  as_made.permissions = 0700;
+  InodeImage made = inode->image;
+  made.set_attributes(as_made);
+  if (!std::ranges::equal(made.raw(), inode->image.raw())) return {};
+  return set_directory_attributes(directory, implicit_directory());
+}
+
 // ---- Entries -------------------------------------------------------------------------------------------------------
 
 Result<void> LayerPlanner::add(const ArchiveEntry& entry, LayerArchive& archive) {
@@ -138,7 +156,7 @@ Result<void> LayerPlanner::add(const ArchiveEntry& entry, LayerArchive& archive)
   if (components.empty()) return declare_root(entry);
   const std::string name = std::move(components.back());
   components.pop_back();
-  if (std::ranges::any_of(components, is_bookkeeping)) return {};
+  if (std::ranges::any_of(components, is_bookkeeping) || (is_bookkeeping(name) && name != kOpaqueMarker)) return {};
   DADI_TRY(const Stack stack, walk(components, true));
   Directory& parent = *stack.back();
   if (name.starts_with(kWhiteoutPrefix)) return whiteout(parent, name);
@@ -161,7 +179,6 @@ Result<void> LayerPlanner::whiteout(Directory& parent, std::string_view name) {
   if (name == kOpaqueMarker) return hide_lower(parent);
   const std::string target(name.substr(kWhiteoutPrefix.size()));
   if (target.empty() || target == "." || target == "..") return Error::corruption("a whiteout that names no entry");
-  if (is_bookkeeping(name)) return {};
   return hide_lower_child(parent, target);
 }
 

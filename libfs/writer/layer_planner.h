@@ -50,6 +50,7 @@ class LayerPlanner {
   Result<Stack> walk(const std::vector<std::string>& components, bool create);
   Result<std::string> link_target(InodeNumber number);
   Result<Directory*> make_directory(Directory& parent, std::string_view name);
+  Result<void> adopt_lost_and_found(Directory& directory);
 
   // Entries.
   Result<void> add(const ArchiveEntry& entry, LayerArchive& archive);

@@ -151,6 +151,8 @@ TEST(LayerArchive, RefusesNamesThatNoFileSystemHolds) {
   EXPECT_EQ(refusal(TarBuilder().file(component)).message(),
             "entry \"" + component + "\": a name of 256 bytes, 255 at most");
   EXPECT_EQ(refusal(TarBuilder().file("a/" + component + "/b")).code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(refusal(TarBuilder().whiteout("a/" + component)).code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(refusal(TarBuilder().file(".wh." + component.substr(1) + "/b")).code(), ErrorCode::kUnsupported);
   std::string path;
   while (path.size() < 4096) path += "directory/";
   EXPECT_EQ(refusal(TarBuilder().file(path + "x")).code(), ErrorCode::kUnsupported);

@@ -141,12 +141,23 @@ TEST(RandomImages, WriterAndModelAgree) {
 TEST(RandomImages, WriterAndModelRefuseTheSameEntries) {
   const TarBuilder lower = TarBuilder().file("f", "1").directory("d").symlink("loop", "loop").symlink("s", "f");
   const std::vector<TarBuilder> refused{
-      TarBuilder().file("f/x"),          TarBuilder().directory("f/d/e"), TarBuilder().file("s/x"),
-      TarBuilder().opaque("f"),          TarBuilder().whiteout("f/x"),    TarBuilder().file("loop/x"),
-      TarBuilder().hardlink("h", "no"),  TarBuilder().hardlink("h", "d"), TarBuilder().hardlink("h", "no/x"),
-      TarBuilder().hardlink("h", "."),   TarBuilder().file("."),          TarBuilder().file(".wh."),
-      TarBuilder().file("d/.wh.."),      TarBuilder().file(".wh..."),     TarBuilder().whiteout("f").hardlink("h", "f"),
+      TarBuilder().file("f/x"),
+      TarBuilder().directory("f/d/e"),
+      TarBuilder().file("s/x"),
+      TarBuilder().opaque("f"),
+      TarBuilder().whiteout("f/x"),
+      TarBuilder().file("loop/x"),
+      TarBuilder().hardlink("h", "no"),
+      TarBuilder().hardlink("h", "d"),
+      TarBuilder().hardlink("h", "no/x"),
+      TarBuilder().hardlink("h", "."),
+      TarBuilder().file("."),
+      TarBuilder().file(".wh."),
+      TarBuilder().file("d/.wh.."),
+      TarBuilder().file(".wh..."),
+      TarBuilder().whiteout("f").hardlink("h", "f"),
       TarBuilder().hardlink("h", "f/x"),
+      TarBuilder().symlink("t", std::string(256, 't')).file("t/x"),
   };
   for (std::size_t i = 0; i < refused.size(); ++i) {
     TreeModel model;

@@ -164,7 +164,31 @@ TEST(LayerPlanner, AttributesThatFillInodeAndBlockAreKept) {
 
 TEST(LayerPlanner, WhatAufsKeepsForItselfIsLeftOut) {
   Planned planned;
-  planned.add(TarBuilder().file("d/f").directory(".wh..wh.plnk").file(".wh..wh.plnk/1.2").file("d/.wh..wh.aufs"));
+  planned.add(TarBuilder()
+                  .file("d/f")
+                  .directory(".wh..wh.plnk")
+                  .file(".wh..wh.plnk/1.2")
+                  .file("d/.wh..wh.aufs")
+                  .file("d/.wh..wh..opq/x")
+                  .file("no/.wh..wh.aufs"));
+}
+
+TEST(LayerPlanner, ANameOf255BytesIsHiddenByALongerOne) {
+  Planned planned;
+  planned.add(TarBuilder().file("d/" + std::string(255, 'n')).directory("d/" + std::string(255, 'm')));
+  planned.add(TarBuilder().whiteout("d/" + std::string(255, 'n')).gnu_names().whiteout("d/" + std::string(255, 'm')));
+  EXPECT_TRUE(planned.model.find("d")->children.empty());
+}
+
+TEST(LayerPlanner, LostAndFoundIsAnImplicitParentLikeOthers) {
+  Planned planned;
+  planned.add(TarBuilder().file("x"));
+  planned.add(TarBuilder().file("lost+found/x"));
+  planned.add(TarBuilder().mode(0700).mtime(1).directory("lost+found").whiteout("lost+found/x"));
+  planned.add(TarBuilder().file("lost+found/y"));
+  EXPECT_EQ(planned.model.find("lost+found")->attributes.permissions, 0700);
+  planned.add(TarBuilder().opaque(""));
+  planned.add(TarBuilder().file("lost+found", "a file"));
 }
 
 TEST(LayerPlanner, TimesFrom1901To2446AreKept) {
