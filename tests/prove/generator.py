@@ -11,7 +11,7 @@ import pathlib
 import random
 
 from entries import directory, file, hardlink, opaque, symlink, whiteout, Entry
-from oracle import Node, Oracle, encoded_acl
+from oracle import Node, Oracle, Refused, encoded_acl
 
 PLAIN = [b"a", b"b", b"c", b"d", b"\xff", b"e e"]
 ODD = [b"n" * 255, b"m" * 254 + b"\xfe", b"\xc3\x28", b"\xf0\x9f\x90\xb3" * 63, b"..a", b"...", b" ", b"new\nline", b"a\\b",
@@ -186,8 +186,12 @@ class Generator:
         if refused and not self.chance(0.003):
             return
         self.layers[-1].append(entry)
-        if not refused:
+        if refused:
+            return
+        try:
             self.oracle.apply_entry(*args)
+        except Refused:  # only to be seen while parents are made
+            self.layers[-1].pop()
 
     @staticmethod
     def node_of(entry):
