@@ -156,6 +156,13 @@ class Generator:
             self.add(file(b"t/" + name, self.random.randbytes(4096 * blocks - self.between(0, 4095))))
             have[name] = blocks
             room -= blocks
+            if self.chance(0.3):  # a directory in pieces
+                for i in range(self.between(1, max(1, room * 8))):
+                    self.add(hardlink(b"t/names/" + self.long_name(i + 1000 * len(self.layers), 255), b"t/" + name))
+                room -= len(self.layers[-1]) // 8
+            if self.chance(0.1):  # more files than inodes
+                for i in range(self.between(1, self.device // 16384)):
+                    self.add(file(b"t/e%d" % i))
             for _ in range(self.between(0, 4)):
                 self.add_any()
 

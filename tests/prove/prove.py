@@ -103,7 +103,7 @@ def main():
             prover.prove(seed)
             if len(prover.faults) >= options.stop or options.seconds and time.monotonic() - began > options.seconds:
                 break
-            if prover.counts["cases"] % 500 == 0:
+            if prover.counts["cases"] % 200 == 0:
                 print(f"{prover.counts['cases']} cases, {prover.counts['layers']} layers, last seed {seed}, "
                       f"{len(prover.faults)} failed, {time.monotonic() - began:.0f} s", flush=True)
     except KeyboardInterrupt:

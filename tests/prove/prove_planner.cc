@@ -23,7 +23,8 @@ namespace {
 
 // What of ext4's richer structures the file system has.
 Result<std::string> features_of(const Volume& volume, std::uint32_t inodes) {
-  std::size_t indexed = 0, two_levels = 0, trees = 0, deep_trees = 0, xattr_blocks = 0, long_symlinks = 0;
+  std::size_t indexed = 0, two_levels = 0, directory_trees = 0, trees = 0, deep_trees = 0, xattr_blocks = 0,
+              long_symlinks = 0;
   std::uint32_t left = inodes - volume.superblock().free_inode_count - volume.superblock().first_inode + 2;
   for (InodeNumber number = kRootInode; number <= inodes && left > 0; ++number) {
     const auto inode = volume.inode(number);
@@ -34,7 +35,7 @@ Result<std::string> features_of(const Volume& volume, std::uint32_t inodes) {
     if (type == FileType::kSymlink && !is_short_symlink(*inode)) ++long_symlinks;
     if ((inode->flags & layout::inode_flag::kExtents) != 0 && number >= volume.superblock().first_inode) {
       const unsigned depth = static_cast<unsigned>(inode->block_map[6]);  // eh_depth
-      if (depth > 0) ++trees;
+      if (depth > 0) ++(type == FileType::kDirectory ? directory_trees : trees);
       if (depth > 1) ++deep_trees;
     }
     if (type == FileType::kDirectory && (inode->flags & layout::inode_flag::kIndexed) != 0) {
@@ -43,8 +44,9 @@ Result<std::string> features_of(const Volume& volume, std::uint32_t inodes) {
       if (inode->size.value / kBlockSize > 508) ++two_levels;
     }
   }
-  return fmt::format("htree={} htree2={} extent_tree={} extent_tree2={} xattr_block={} long_symlink={}", indexed,
-                     two_levels, trees, deep_trees, xattr_blocks, long_symlinks);
+  return fmt::format(
+      "htree={} htree2={} directory_extent_tree={} extent_tree={} extent_tree2={} xattr_block={} long_symlink={}",
+      indexed, two_levels, directory_trees, trees, deep_trees, xattr_blocks, long_symlinks);
 }
 
 class Image {
