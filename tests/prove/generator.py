@@ -47,7 +47,7 @@ class Generator:
         self.device = 64 * MIB
 
     def case(self):
-        themes = {self.churn: 46, self.odd_names: 10, self.metadata: 10, self.crowd: 8, self.collide: 6, self.sparse: 6,
+        themes = {self.churn: 49, self.odd_names: 10, self.metadata: 10, self.crowd: 5, self.collide: 6, self.sparse: 6,
                   self.tight: 8, self.links: 6}
         theme = self.random.choices(list(themes), list(themes.values()))[0]
         theme()
@@ -77,11 +77,11 @@ class Generator:
 
     def crowd(self):
         """Directories that are hash trees, one in some of two levels, which grow and shrink."""
-        huge = self.chance(0.1)
+        huge = self.chance(0.08)
         length = 255 if huge else self.random.choice([0, 0, 40, 200, 255])
-        count = self.between(5700, 6500) if huge else self.between(60, 1200)
+        count = self.between(5700, 6500) if huge else self.between(60, 800)
         top = self.random.choice([b"", b"crowd", b"a/crowd"])
-        made = [self.long_name(i, length) for i in range(count + 400)]
+        made = [self.long_name(i, length) for i in range(count + 300)]
         self.start_layer()
         self.add(file(b"linked", b"x"))
         for name in made[:count]:
