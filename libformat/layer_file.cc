@@ -33,15 +33,16 @@ Result<LayerFile> open_layer_file(SharedBlob blob, const ReadContext& context) {
   if (envelope) blob = std::make_shared<BlobWindow>(std::move(blob), envelope->offset, envelope->size);
 
   std::optional<zfile::Info> info;
+  std::shared_ptr<const zfile::Reader> blocks;
   DADI_TRY(const bool compressed, zfile::is_zfile(*blob, context));
   if (compressed) {
-    DADI_TRY(auto reader, zfile::Reader::open(std::move(blob), context));
-    info = reader->info();
-    blob = std::move(reader);
+    DADI_TRY(blocks, zfile::Reader::open(std::move(blob), context));
+    info = blocks->info();
+    blob = blocks;
   }
   DADI_CHECK(require_layer(*blob, context));
   DADI_TRY(lsmt::LayerReader layer, lsmt::LayerReader::open(blob, context));
-  return LayerFile{std::move(layer), std::move(blob), envelope, info};
+  return LayerFile{std::move(layer), std::move(blob), envelope, info, std::move(blocks)};
 }
 
 }  // namespace dadi

@@ -16,6 +16,7 @@ struct LayerFile {
   SharedBlob unwrapped;  // the layer's own bytes
   std::optional<tar_envelope::Payload> envelope;
   std::optional<zfile::Info> zfile;
+  std::shared_ptr<const zfile::Reader> blocks;  // the ZFile that `unwrapped` is, if it is one
 };
 
 // Opens a committed or sealed layer in any legal form; each wrapping is known by its content.

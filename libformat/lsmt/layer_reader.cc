@@ -203,6 +203,11 @@ Result<LayerReader> LayerReader::open_sparse(std::shared_ptr<const FileBlob> dat
   return LayerReader(Kind::kSparse, header.info, map.segments(), std::move(data));
 }
 
+LayerReader LayerReader::over(SharedBlob blob) && {
+  blob_ = std::move(blob);
+  return std::move(*this);
+}
+
 Result<void> LayerReader::read_data(Sectors moffset, std::span<std::byte> out, const ReadContext& context) const {
   return blob_->read_at(to_bytes(moffset), out, context);
 }

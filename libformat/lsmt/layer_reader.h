@@ -46,6 +46,9 @@ class LayerReader {
   // The file that segments' moffsets point into.
   const SharedBlob& blob() const { return blob_; }
 
+  // The same layer, read through another blob: one that has the same bytes, from a cache for example.
+  LayerReader over(SharedBlob blob) &&;
+
   // Data from `moffset` on. REQUIRES: within a segment that is not zeroed. Errors: those of the blob.
   Result<void> read_data(Sectors moffset, std::span<std::byte> out, const ReadContext& context = {}) const;
 

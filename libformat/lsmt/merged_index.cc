@@ -60,10 +60,22 @@ Result<MergedIndex> MergedIndex::merge(std::span<const std::span<const Segment>>
   return MergedIndex(merge_range(layers, 0, size), size);
 }
 
-MergedIndex::Cursor MergedIndex::from(Sectors at) const {
-  const auto behind = std::upper_bound(entries_.begin(), entries_.end(), at,
-                                       [](Sectors value, const Entry& entry) { return value < entry.end(); });
-  return {*this, static_cast<std::size_t>(behind - entries_.begin()), at};
+MergedIndex::MergedIndex(Entries entries, Sectors size) : entries_(std::move(entries)), size_(size) {
+  const auto end_of_group = [&](std::size_t group) {
+    return entries_[std::min(group * kGroup + kGroup, entries_.size()) - 1].end().value;
+  };
+  tree_ = SearchTree(divide_up(entries_.size(), kGroup), end_of_group);
+}
+
+MergedIndex::Cursor MergedIndex::from(Sectors at, SearchTree::Instructions with) const {
+  if (entries_.empty() || at >= entries_.back().end()) return {*this, entries_.size(), at};
+  const std::size_t first = tree_.upper_bound(at.value, with) * kGroup;
+  // The group's last entry ends behind `at`; of the others, those that do not are passed over. No branch: which it is
+  // cannot be predicted.
+  std::size_t passed = 0;
+  for (std::size_t i = 0; i + 1 < kGroup; ++i)
+    passed += entries_[std::min(first + i, entries_.size() - 1)].end() <= at ? 1 : 0;
+  return {*this, first + passed, at};
 }
 
 MergedIndex::Piece MergedIndex::Cursor::next() {

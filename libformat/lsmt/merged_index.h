@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "libformat/blob/block_reader.h"
+#include "libformat/lsmt/search_tree.h"
 #include "libformat/lsmt/segment.h"
 
 namespace dadi::lsmt {
@@ -13,8 +14,9 @@ namespace dadi::lsmt {
 inline constexpr std::size_t kMaxLayers = 255;
 inline constexpr std::uint64_t kMaxMergedSegments = 128000000;
 
-// The segments of all layers merged into one list: 16 bytes of memory a segment, O(log segments) a lookup, whatever the
-// number of layers. Immutable, hence thread-safe.
+// The segments of all layers merged into one list, and a tree in which a sector is looked up. O(log segments) a lookup,
+// whatever the number of layers. Memory: 17.1 bytes a segment; 18.3 where the device reaches 1 TiB. Immutable, hence
+// thread-safe.
 class MergedIndex {
  public:
   // Merges layers, bottom first, each in device order and not overlapping. Segments beyond `size` are cut off.
@@ -51,7 +53,9 @@ class MergedIndex {
     Sectors at_;
   };
 
-  Cursor from(Sectors at) const;
+  Cursor from(Sectors at) const { return from(at, SearchTree::best()); }
+  // The same, for tests and benchmarks of both kinds of instructions. REQUIRES: the processor has them.
+  Cursor from(Sectors at, SearchTree::Instructions with) const;
 
  private:
   // A segment and its layer, in the bits of an index record; the layer is in place of the tag.
@@ -75,12 +79,16 @@ class MergedIndex {
   static_assert(sizeof(std::uint64_t) * 2 == 16);
   using Entries = std::vector<Entry>;
 
-  MergedIndex(Entries entries, Sectors size) : entries_(std::move(entries)), size_(size) {}
+  MergedIndex(Entries entries, Sectors size);
 
   static Entries merge_range(std::span<const std::span<const Segment>> layers, std::size_t first, Sectors size);
   static Entries overlay(const Entries& lower, const Entries& upper);
 
+  // Entries that one key of the tree stands for: as many as a cache line holds.
+  static constexpr std::size_t kGroup = 4;
+
   Entries entries_;  // in device order
+  SearchTree tree_;  // where each group ends
   Sectors size_;
 };
 

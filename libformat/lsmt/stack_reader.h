@@ -14,8 +14,8 @@ namespace dadi::lsmt {
 // The topmost layer that maps a sector answers for it; a zeroed segment answers with zeros and hides what lies below; a
 // sector that no layer maps reads as zeros.
 //
-// One merged index serves every lookup, so cost does not grow with the number of layers: 16 bytes of memory a segment,
-// O(log segments) a lookup. The layers' own lists of segments are let go.
+// One merged index serves every lookup, so cost does not grow with the number of layers: see there for its memory. The
+// layers' own lists of segments are let go.
 //
 // Thread-safe: any number of threads may read at once. Reads block; deadlines and cancellation are the layers' own (see
 // ReadContext).

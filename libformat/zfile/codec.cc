@@ -33,7 +33,19 @@ Result<void> decompress_lz4(std::span<const std::byte> compressed, std::span<std
   return {};
 }
 
-Result<void> decompress_zstd(ZSTD_DCtx* context, std::span<const std::byte> compressed, std::span<std::byte> out) {
+// A thread's own, since every layer has threads reading from it that read from all the others too.
+ZSTD_DCtx* zstd_context() {
+  struct Free {
+    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+  };
+  thread_local std::unique_ptr<ZSTD_DCtx, Free> context;
+  if (!context) context.reset(ZSTD_createDCtx());
+  return context.get();
+}
+
+Result<void> decompress_zstd(std::span<const std::byte> compressed, std::span<std::byte> out) {
+  ZSTD_DCtx* context = zstd_context();
+  if (context == nullptr) return Error::exhausted("no memory to decompress with");
   // One frame and nothing else: the library would also take several, or frames that it skips.
   if (ZSTD_findFrameCompressedSize(compressed.data(), compressed.size()) != compressed.size())
     return Error::corruption("is not one zstd frame");
@@ -71,9 +83,6 @@ std::size_t max_compressed_size(Algorithm algorithm, std::size_t raw_size) {
 void BlockEncoder::Free::operator()(ZSTD_CCtx* context) const {
   ZSTD_freeCCtx(context);
 }
-void BlockDecoder::Free::operator()(ZSTD_DCtx* context) const {
-  ZSTD_freeDCtx(context);
-}
 
 Result<BlockEncoder> BlockEncoder::create(const Options& options) {
   DADI_CHECK(check_options(options));
@@ -107,19 +116,17 @@ Result<void> BlockEncoder::encode(std::span<const std::byte> raw, std::vector<st
   return {};
 }
 
-Result<void> BlockDecoder::decode(std::span<const std::byte> stored, std::span<std::byte> out) {
+Result<void> decode_block(Algorithm algorithm, bool verify, std::span<const std::byte> stored,
+                          std::span<std::byte> out) {
   std::span<const std::byte> compressed = stored;
-  if (verify_) {
+  if (verify) {
     if (stored.size() <= kChecksumSize) return Error::corruption("{} bytes are no block", stored.size());
     compressed = stored.first(stored.size() - kChecksumSize);
     const auto expected = load_le<std::uint32_t>(stored, compressed.size());
     const std::uint32_t found = crc32c_raw(compressed, kChecksumSalt);
     if (found != expected) return Error::corruption("checksum {:08x}, but its bytes have {:08x}", expected, found);
   }
-  if (algorithm_ == Algorithm::kLz4) return decompress_lz4(compressed, out);
-  if (!zstd_) zstd_.reset(ZSTD_createDCtx());
-  if (!zstd_) return Error::exhausted("no memory to decompress with");
-  return decompress_zstd(zstd_.get(), compressed, out);
+  return algorithm == Algorithm::kLz4 ? decompress_lz4(compressed, out) : decompress_zstd(compressed, out);
 }
 
 }  // namespace dadi::zfile

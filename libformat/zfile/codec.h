@@ -11,7 +11,6 @@
 #include "libformat/base/result.h"
 
 struct ZSTD_CCtx_s;
-struct ZSTD_DCtx_s;
 
 namespace dadi::zfile {
 
@@ -59,24 +58,10 @@ class BlockEncoder {
   std::unique_ptr<ZSTD_CCtx_s, Free> zstd_;  // lz4 has no state
 };
 
-// Decompresses blocks. Keeps the codec's working memory. One thread at a time.
-class BlockDecoder {
- public:
-  // `verify`: whether a checksum follows each block's compressed bytes.
-  BlockDecoder(Algorithm algorithm, bool verify) : algorithm_(algorithm), verify_(verify) {}
-
-  // Fills all of `out` from what is stored of a block.
-  // Errors: corruption (checksum, malformed compressed bytes, a block of another size), exhausted (memory).
-  Result<void> decode(std::span<const std::byte> stored, std::span<std::byte> out);
-
- private:
-  struct Free {
-    void operator()(ZSTD_DCtx_s* context) const;
-  };
-
-  Algorithm algorithm_;
-  bool verify_;
-  std::unique_ptr<ZSTD_DCtx_s, Free> zstd_;  // lz4 has no state
-};
+// Fills all of `out` from what is stored of a block. `verify`: whether a checksum follows its compressed bytes. Any
+// thread; one that has decompressed zstd keeps the codec's working memory, 160 KB, until it ends.
+// Errors: corruption (checksum, malformed compressed bytes, a block of another size), exhausted (memory).
+Result<void> decode_block(Algorithm algorithm, bool verify, std::span<const std::byte> stored,
+                          std::span<std::byte> out);
 
 }  // namespace dadi::zfile

@@ -160,24 +160,8 @@ std::size_t Reader::raw_size(std::uint64_t block) const {
   return std::min<std::uint64_t>(info_.block_size, info_.raw_size.value - block * info_.block_size);
 }
 
-BlockDecoder Reader::take_decoder() const {
-  const std::lock_guard lock(mutex_);
-  if (idle_decoders_.empty()) return BlockDecoder(info_.algorithm, info_.verify);
-  BlockDecoder decoder = std::move(idle_decoders_.back());
-  idle_decoders_.pop_back();
-  return decoder;
-}
-
-void Reader::return_decoder(BlockDecoder decoder) const {
-  const std::lock_guard lock(mutex_);
-  idle_decoders_.push_back(std::move(decoder));
-}
-
 Result<void> Reader::decode(std::uint64_t block, std::span<const std::byte> stored, std::span<std::byte> out) const {
-  BlockDecoder decoder = take_decoder();
-  auto result = decoder.decode(stored, out);
-  return_decoder(std::move(decoder));
-  return std::move(result).context("zfile block {}", block);
+  return decode_block(info_.algorithm, info_.verify, stored, out).context("zfile block {}", block);
 }
 
 // Fills `out`, the bytes from `offset` on, all in blocks [first, last], with one read below.

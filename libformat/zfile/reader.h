@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "libformat/blob/blob_reader.h"
@@ -45,6 +44,7 @@ class Reader final : public BlobReader {
 
   // Single blocks, for callers that fetch, cache or decompress in threads of their own. REQUIRES: block <
   // info().blocks.
+  const BlobReader& stored() const { return *blob_; }  // the ZFile's own bytes
   struct StoredRange {
     Bytes offset{};  // in the ZFile
     Bytes size{};    // checksum included
@@ -60,14 +60,10 @@ class Reader final : public BlobReader {
 
   Result<void> decode_run(std::uint64_t first, std::uint64_t last, Bytes offset, std::span<std::byte> out,
                           std::vector<std::byte>& stored, const ReadContext& context) const;
-  BlockDecoder take_decoder() const;
-  void return_decoder(BlockDecoder decoder) const;
 
   SharedBlob blob_;
   Info info_;
   JumpTable table_;
-  mutable std::mutex mutex_;
-  mutable std::vector<BlockDecoder> idle_decoders_;  // guarded by mutex_; as many as threads have read at once
 };
 
 }  // namespace dadi::zfile

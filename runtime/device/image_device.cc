@@ -1,30 +1,53 @@
 #include "runtime/device/image_device.h"
 
+#include <algorithm>
+
+#include "runtime/device/cached_layer.h"
+#include "runtime/device/piecewise_read.h"
 #include "runtime/device/read_limits.h"
 
 namespace dadi::runtime {
 
-ImageDevice::ImageDevice(std::unique_ptr<lsmt::StackReader> stack, DeviceOptions options)
-    : stack_(std::move(stack)), options_(std::move(options)) {}
+namespace {
+
+constexpr Bytes kLeastPiece{64U << 10};
+
+// What one thread reads of a large read: much more than the blocks at its ends, which its neighbours decompress too.
+Bytes piece_for(std::size_t largest_block) {
+  return std::max(kLeastPiece, Bytes{4 * largest_block});
+}
+
+}  // namespace
+
+ImageDevice::ImageDevice(DeviceOptions options, Bytes piece, std::unique_ptr<BlockCache> cache,
+                         std::unique_ptr<lsmt::StackReader> stack)
+    : options_(std::move(options)), piece_(piece), cache_(std::move(cache)), stack_(std::move(stack)) {}
 
 Result<std::unique_ptr<ImageDevice>> ImageDevice::open(std::vector<DeviceLayer> layers, DeviceOptions options,
                                                        const ReadContext& context) {
   DADI_TRY(std::vector<LayerFile> files, open_layers(layers, context));
+  std::size_t largest_block = 0;
+  for (const LayerFile& file : files)
+    if (file.zfile) largest_block = std::max<std::size_t>(largest_block, file.zfile->block_size);
+  DADI_TRY(auto cache, BlockCache::create(options.memory, largest_block));
+
   std::vector<lsmt::LayerReader> readers;
   std::vector<std::string> names;
   for (std::size_t i = 0; i < files.size(); ++i) {
     readers.push_back(std::move(files[i].layer));
+    if (files[i].blocks)
+      readers[i] = std::move(readers[i]).over(std::make_shared<CachedLayer>(std::move(files[i].blocks), *cache, i));
     names.push_back(std::move(layers[i].name));
   }
   DADI_TRY(auto stack, lsmt::StackReader::open(std::move(readers), std::move(names)));
-  return std::unique_ptr<ImageDevice>(new ImageDevice(std::move(stack), std::move(options)));
+  return std::unique_ptr<ImageDevice>(
+      new ImageDevice(std::move(options), piece_for(largest_block), std::move(cache), std::move(stack)));
 }
 
 Result<void> ImageDevice::read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  auto result = still_wanted(context);
-  if (result) result = stack_->read_at(at, out, context);
+  auto result = read(at, out, context);
   if (result) {
     bytes_.fetch_add(out.size(), std::memory_order_relaxed);
     latency_.add(Clock::now() - start);
@@ -32,6 +55,26 @@ Result<void> ImageDevice::read_at(Sectors at, std::span<std::byte> out, const Re
     count_error(result.error());
   }
   return result;
+}
+
+Result<void> ImageDevice::read(Sectors at, std::span<std::byte> out, const ReadContext& context) const {
+  DADI_CHECK(still_wanted(context));
+  if (Bytes{out.size()} > piece_ && (options_.computing != nullptr || options_.waiting != nullptr)) {
+    DADI_TRY(const bool large, is_large(at, whole_sectors(out)));
+    if (large) return read_in_pieces(*stack_, at, out, piece_, context, options_.computing, options_.waiting);
+  }
+  return stack_->read_at(at, out, context);
+}
+
+// Whether the range holds more data than a piece. Holes and zeros are filled in faster than a thread wakes up.
+Result<bool> ImageDevice::is_large(Sectors at, Sectors length) const {
+  Bytes data{};
+  for (const Sectors end = at + length; at < end && data <= piece_;) {
+    DADI_TRY(const Extent extent, stack_->next_extent(at));
+    if (extent.kind == Extent::Kind::kData) data += to_bytes(std::min(extent.length, end - at));
+    at += extent.length;
+  }
+  return data > piece_;
 }
 
 void ImageDevice::count_error(const Error& error) const {
@@ -48,6 +91,7 @@ DeviceStats ImageDevice::stats() const {
   stats.bytes = {bytes_.load(std::memory_order_relaxed)};
   stats.errors = errors_.load(std::memory_order_relaxed);
   stats.corruptions = corruptions_.load(std::memory_order_relaxed);
+  stats.cache = cache_->stats();
   return stats;
 }
 

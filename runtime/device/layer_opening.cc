@@ -19,7 +19,7 @@ constexpr std::size_t kMostThreads = 16;
 
 Result<LayerFile> open_layer(DeviceLayer& layer, const ReadContext& context) {
   if (auto* opened = std::get_if<lsmt::LayerReader>(&layer.content))
-    return LayerFile{.layer = std::move(*opened), .unwrapped = nullptr, .envelope = {}, .zfile = {}};
+    return LayerFile{.layer = std::move(*opened), .unwrapped = nullptr, .envelope = {}, .zfile = {}, .blocks = nullptr};
   DADI_CHECK(still_wanted(context).context("{}", layer.name));
   return open_layer_file(std::get<SharedBlob>(std::move(layer.content)), context).context("{}", layer.name);
 }

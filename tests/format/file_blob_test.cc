@@ -80,7 +80,7 @@ TEST_F(FileBlobMemory, ReadFromMemoryAloneNeverGivesOtherBytes) {
   test::Data all(content_.size());
   must(blob_->read_at({0}, all, {}));
   test::Data out(4096);
-  const auto result = blob_->read_at({8192}, out, {.memory_only = true});
+  const auto result = blob_->read_at({8192}, out, {.stop = {}, .memory_only = true});
   if (result)  // file systems that cannot tell always would block
     EXPECT_TRUE(std::ranges::equal(out, std::span(content_).subspan(8192, 4096)));
   else
@@ -90,14 +90,14 @@ TEST_F(FileBlobMemory, ReadFromMemoryAloneNeverGivesOtherBytes) {
 TEST_F(FileBlobMemory, ReadFromMemoryAloneFailsWhereTheDiskWouldBeAsked) {
   ASSERT_EQ(::posix_fadvise(blob_->fd(), 0, 0, POSIX_FADV_DONTNEED), 0);
   test::Data out(content_.size());
-  expect_error(blob_->read_at({0}, out, {.memory_only = true}), ErrorCode::kWouldBlock, "not in memory");
+  expect_error(blob_->read_at({0}, out, {.stop = {}, .memory_only = true}), ErrorCode::kWouldBlock, "not in memory");
   must(blob_->read_at({0}, out, {}));
   EXPECT_EQ(out, content_);
 }
 
 TEST_F(FileBlobMemory, ReadPastTheEndIsCorruptionFromMemoryToo) {
   test::Data out(1);
-  expect_error(blob_->read_at({content_.size()}, out, {.memory_only = true}), ErrorCode::kCorruption, "past the end");
+  expect_error(blob_->read_at({content_.size()}, out, {.stop = {}, .memory_only = true}), ErrorCode::kCorruption, "past the end");
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/format/test_support.h"
 
 namespace dadi::runtime {
@@ -18,7 +21,7 @@ constexpr std::uint64_t kSectors = 4096;  // of the devices here: 2 MiB
 
 Data random_layer(Random& random) {
   return make_layer({.virtual_size = {kSectors * kSectorSize}}, [&](lsmt::LayerWriter& writer) {
-    for (int i = 0; i < 40; ++i) {
+    for (int i = 0; i < 20; ++i) {
       const std::uint64_t at = test::below(random, kSectors - 300);
       const std::uint64_t length = 1 + test::below(random, 300);
       if (i % 5 == 0)
@@ -47,22 +50,45 @@ std::vector<DeviceLayer> named(const std::vector<SharedBlob>& blobs) {
   return layers;
 }
 
+// Reads `device` in `threads` threads at once, at random, and compares with `whole`.
+void expect_reads(const ImageDevice& device, const Data& whole, std::size_t threads) {
+  std::atomic<int> wrong = 0;
+  std::vector<std::jthread> readers;
+  for (std::size_t t = 0; t < threads; ++t) {
+    readers.emplace_back([&, t] {
+      Random random(t);
+      for (int i = 0; i < 100; ++i) {
+        const Sectors at{test::below(random, kSectors)};
+        const std::uint64_t most = kSectors - at.value;
+        const std::uint64_t length = i % 4 == 0 ? test::below(random, most + 1) : std::min<std::uint64_t>(most, 8);
+        Data out(length * kSectorSize, std::byte{0xCC});
+        const auto result = device.read_at(at, out);
+        const auto* expected = whole.data() + to_bytes(at).value;
+        if (!result || !std::equal(out.begin(), out.end(), expected)) ++wrong;
+      }
+    });
+  }
+  readers.clear();
+  EXPECT_EQ(wrong, 0);
+}
+
 TEST(ImageDevice, ReadsWhatTheStackOfItsLayersReads) {
-  for (const std::size_t count : {1, 2, 7, 40}) {
+  WorkerPool computing("compute", 2);
+  WorkerPool waiting("wait", 4);
+  for (const std::size_t count : {1, 2, 7, 20}) {
     Random random(count);
     const auto blobs = random_layers(random, count);
     const auto stack = test::stack_of(blobs);
-    const auto device = must(ImageDevice::open(named(blobs), {}, {}));
-    ASSERT_EQ(device->size(), stack->size());
-    EXPECT_EQ(test::first_difference(*device, *stack), std::nullopt);
-    for (int i = 0; i < 200; ++i) {
-      const Sectors at{test::below(random, kSectors)};
-      const std::size_t length = test::below(random, kSectors - at.value + 1) * kSectorSize;
-      Data ours(length, std::byte{0xCC});
-      Data theirs(length, std::byte{0xDD});
-      must(device->read_at(at, ours));
-      must(stack->read_at(at, theirs));
-      ASSERT_EQ(ours, theirs) << "at sector " << at.value;
+    const Data whole = test::all_of(*stack);
+    for (const bool threads : {false, true}) {
+      DeviceOptions options;
+      options.memory = {count % 2 == 0 ? 0U : 500000U};
+      if (threads) options.computing = &computing;
+      if (threads) options.waiting = &waiting;
+      const auto device = must(ImageDevice::open(named(blobs), options, {}));
+      ASSERT_EQ(device->size(), stack->size());
+      EXPECT_EQ(test::first_difference(*device, *stack), std::nullopt);
+      expect_reads(*device, whole, threads ? 4 : 1);
     }
   }
 }
