@@ -119,8 +119,9 @@ def walk(point):
         found[path] = facts
     for paths in inodes.values():
         if len(paths) > 1:
+            first = min(paths)
             for path in paths:
-                found[path]["same as"] = min(paths)
+                found[path]["same as"] = first
     return found
 
 

@@ -17,7 +17,7 @@ import struct
 import tarfile
 
 MOST_SYMLINKS = 40
-LARGE = 8 << 20  # files over this are told by their blocks of data
+LARGE = 256 << 10  # files over this are told by their blocks of data
 KINDS = {tarfile.REGTYPE: "file", tarfile.AREGTYPE: "file", tarfile.CONTTYPE: "file", tarfile.GNUTYPE_SPARSE: "file",
          tarfile.LNKTYPE: "hardlink", tarfile.SYMTYPE: "symlink", tarfile.CHRTYPE: "char", tarfile.BLKTYPE: "block",
          tarfile.DIRTYPE: "directory", tarfile.FIFOTYPE: "fifo"}
@@ -341,6 +341,7 @@ class Oracle:
             found[path] = facts
         for paths in groups.values():
             if len(paths) > 1:
+                first = min(paths)
                 for path in paths:
-                    found[path]["same as"] = min(paths)
+                    found[path]["same as"] = first
         return found

@@ -13,6 +13,7 @@ import itertools
 import json
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -94,6 +95,8 @@ def main():
     why_not = kernel.cannot_mount()
     if why_not:
         print(f"The kernel does not judge: {why_not}")
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell without job control has SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     folder = tempfile.mkdtemp(prefix="dadi-prove-", dir="/dev/shm" if pathlib.Path("/dev/shm").is_dir() else None)
     planner = Planner(options.build / "prove_planner")
