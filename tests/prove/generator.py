@@ -56,7 +56,7 @@ class Generator:
     # Themes.
 
     def churn(self):
-        self.device = self.random.choice([4, 16, 64, 200]) * MIB
+        self.device = self.random.choice([4, 16, 64, 300, 64 << 10]) * MIB
         for _ in range(self.between(2, 7)):
             self.layer(self.between(1, 18))
 
