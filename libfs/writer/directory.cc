@@ -80,31 +80,21 @@ Child& Directory::add(std::string_view name, InodeNumber inode, std::uint8_t typ
   return child;
 }
 
-Result<void> Directory::remove(std::string_view name, bool checksums) {
+Result<void> Directory::remove(std::string_view name) {
   const auto found = children_.find(name);
   if (found == children_.end()) return Error::internal("\"{}\" is removed, but not there", name);
-  if (const std::int64_t leaf = found->second.leaf; leaf >= 0) {
-    LeafBlock& block = blocks_[static_cast<std::size_t>(leaf)];
-    DADI_CHECK(DirectoryLeaf(*block.content, checksums).remove(name));
-    block.dirty = true;
-  }
+  if (found->second.leaf >= 0) removed_.push_back({static_cast<std::uint32_t>(found->second.leaf), found->first});
   changed_ = true;
   children_.erase(found);
   return {};
 }
 
-Result<void> Directory::retarget(std::string_view name, Child& child, InodeNumber inode, std::uint8_t type,
-                                 bool checksums) {
-  if (child.inode == inode && child.type == type) return {};
+void Directory::retarget(std::string_view name, Child& child, InodeNumber inode, std::uint8_t type) {
+  if (child.inode == inode && child.type == type) return;
   child.inode = inode;
   child.type = type;
-  if (child.leaf >= 0) {
-    LeafBlock& block = blocks_[static_cast<std::size_t>(child.leaf)];
-    DADI_CHECK(DirectoryLeaf(*block.content, checksums).retarget(name, inode, type));
-    block.dirty = true;
-  }
+  if (child.leaf >= 0) retargeted_.push_back({static_cast<std::uint32_t>(child.leaf), std::string(name)});
   changed_ = true;
-  return {};
 }
 
 // ---- Reading -------------------------------------------------------------------------------------------------------
@@ -119,19 +109,18 @@ Result<std::unique_ptr<Directory>> Directory::load(DirectoryHost& host, InodeNum
   DADI_TRY(directory->extents_, read_extents(host.fs, host.device, inode->image).context("directory inode {}", number));
   directory->blocks_.resize(count);
   const bool indexed = (inode->image.flags() & InodeImage::kIndexFlag) != 0;
+  Block block;
   for (std::uint32_t logical = 0; logical < count; ++logical) {
     DADI_TRY(const BlockNumber place, directory->extents_.extents.find(logical).context("directory inode {}", number));
-    auto block = std::make_unique<Block>();
-    DADI_CHECK(host.device.read(place, *block));
+    DADI_CHECK(host.device.read(place, block));
     if (indexed && logical == 0) {
-      DADI_CHECK(directory->load_index(*block, host).context("directory inode {}", number));
+      DADI_CHECK(directory->load_index(block, host).context("directory inode {}", number));
       continue;
     }
     const bool is_node =
         std::ranges::any_of(directory->index_, [&](const IndexNode& node) { return node.logical == logical; });
     if (is_node) continue;
-    DADI_CHECK(directory->load_leaf(logical, *block, host.fs.has_checksums()).context("directory inode {}", number));
-    directory->blocks_[logical].content = std::move(block);
+    DADI_CHECK(directory->load_leaf(logical, block, host.fs.has_checksums()).context("directory inode {}", number));
   }
   if (directory->parent_ == 0) return Error::corruption("directory inode {} has no \"..\"", number);
   return directory;
@@ -190,6 +179,34 @@ Result<void> Directory::load_leaf(std::uint32_t logical, Block& block, bool chec
   });
 }
 
+// ---- Changing leaves -----------------------------------------------------------------------------------------------
+
+Result<DirectoryLeaf> Directory::leaf(DirectoryHost& host, std::uint32_t logical) {
+  LeafBlock& block = blocks_[logical];
+  if (!block.content) {
+    DADI_TRY(const BlockNumber place, extents_.extents.find(logical));
+    block.content = std::make_unique<Block>();
+    DADI_CHECK(host.device.read(place, *block.content));
+  }
+  return DirectoryLeaf(*block.content, host.fs.has_checksums());
+}
+
+Result<void> Directory::apply_edits(DirectoryHost& host) {
+  for (const Edit& edit : retargeted_) {
+    const Child* child = find(edit.name);
+    if (child == nullptr || child->leaf != edit.leaf) continue;  // removed since
+    DADI_TRY(DirectoryLeaf leaf, this->leaf(host, edit.leaf));
+    DADI_CHECK(leaf.retarget(edit.name, child->inode, child->type));
+    blocks_[edit.leaf].dirty = true;
+  }
+  for (const Edit& edit : removed_) {
+    DADI_TRY(DirectoryLeaf leaf, this->leaf(host, edit.leaf));
+    DADI_CHECK(leaf.remove(edit.name));
+    blocks_[edit.leaf].dirty = true;
+  }
+  return {};
+}
+
 // ---- Placing entries -----------------------------------------------------------------------------------------------
 
 Result<std::uint32_t> Directory::hash_of(DirectoryHost& host, std::string_view name, std::uint32_t* minor) const {
@@ -213,18 +230,19 @@ std::uint32_t Directory::new_leaf(bool checksums) {
 
 // Puts one entry where it belongs. False: the directory must be rebuilt to hold it.
 Result<bool> Directory::place(DirectoryHost& host, const std::string& name, Child& child) {
-  const bool checksums = host.fs.has_checksums();
   const LeafEntry entry{name, child.inode, child.type};
-  const auto try_leaf = [&](std::uint32_t logical) {
-    LeafBlock& block = blocks_[logical];
-    if (!DirectoryLeaf(*block.content, checksums).insert(entry)) return false;
-    block.dirty = true;
+  const auto try_leaf = [&](std::uint32_t logical) -> Result<bool> {
+    DADI_TRY(DirectoryLeaf leaf, this->leaf(host, logical));
+    if (!leaf.insert(entry)) return false;
+    blocks_[logical].dirty = true;
     child.leaf = logical;
     return true;
   };
   if (index_.empty()) {
-    for (std::uint32_t logical = 0; logical < blocks_.size(); ++logical)
-      if (try_leaf(logical)) return true;
+    for (std::uint32_t logical = 0; logical < blocks_.size(); ++logical) {
+      DADI_TRY(const bool placed, try_leaf(logical));
+      if (placed) return true;
+    }
     return false;
   }
   DADI_TRY(const std::uint32_t hash, hash_of(host, name, nullptr));
@@ -235,7 +253,8 @@ Result<bool> Directory::place(DirectoryHost& host, const std::string& name, Chil
   for (int attempt = 0; attempt < 2; ++attempt) {
     IndexNode& node = index_[below(index_)];
     const std::size_t position = below(node.leaves);
-    if (try_leaf(node.leaves[position].logical)) return true;
+    DADI_TRY(const bool placed, try_leaf(node.leaves[position].logical));
+    if (placed) return true;
     DADI_TRY(const bool done, split(host, node, position));
     if (!done) return false;
   }
@@ -248,8 +267,9 @@ Result<bool> Directory::split(DirectoryHost& host, IndexNode& node, std::size_t 
   const std::size_t start = node.logical == 0 ? kRootEntries : kNodeEntries;
   if (node.leaves.size() >= entries_limit(start, checksums)) return false;
   const std::uint32_t old = node.leaves[position].logical;
+  DADI_TRY(DirectoryLeaf full, leaf(host, old));
   std::vector<Hashed> entries;
-  DADI_CHECK(DirectoryLeaf(*blocks_[old].content, checksums).visit([&](const LeafEntry& entry) -> Result<void> {
+  DADI_CHECK(full.visit([&](const LeafEntry& entry) -> Result<void> {
     const auto found = children_.find(entry.name);
     if (found == children_.end()) return Error::internal("\"{}\" is in a block only", entry.name);
     Hashed hashed{0, 0, found->first, &found->second};
@@ -262,7 +282,7 @@ Result<bool> Directory::split(DirectoryHost& host, IndexNode& node, std::size_t 
   while (middle < entries.size() && middle > 0 && entries[middle].hash == entries[middle - 1].hash) ++middle;
   if (middle == 0 || middle >= entries.size()) return false;
   const std::uint32_t added = new_leaf(checksums);
-  DirectoryLeaf(*blocks_[old].content, checksums).clear();
+  full.clear();
   blocks_[old].dirty = true;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const std::uint32_t logical = i < middle ? old : added;
@@ -350,6 +370,7 @@ Result<void> Directory::write(DirectoryHost& host) {
   if (!changed_ && !created_) return {};
   bool fits = !created_;
   if (fits) {
+    DADI_CHECK(apply_edits(host));
     for (auto& [name, child] : children_) {
       if (child.leaf >= 0) continue;
       DADI_TRY(fits, place(host, name, child));
@@ -361,7 +382,7 @@ Result<void> Directory::write(DirectoryHost& host) {
   DADI_CHECK(count_links(host));
   DADI_CHECK(put_leaves(host));
   if (!index_.empty()) DADI_CHECK(put_index(host));
-  changed_ = created_ = false;
+  blocks_ = std::vector<LeafBlock>();  // a layer may write very many directories
   return {};
 }
 

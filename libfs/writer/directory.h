@@ -1,5 +1,5 @@
-// A directory of the file system being planned: its names in memory, its blocks as they were, changed where needed and
-// written at the layer's end. Small directories are one linear block, larger ones hash trees of one or two levels.
+// A directory of the file system being planned: its names in memory. Its blocks are changed where needed, and written,
+// at the layer's end. Small directories are one linear block, larger ones hash trees of one or two levels.
 #pragma once
 
 #include <map>
@@ -54,12 +54,12 @@ class Directory {
 
   // REQUIRES: no such name yet.
   Child& add(std::string_view name, InodeNumber inode, std::uint8_t type);
-  Result<void> remove(std::string_view name, bool checksums);
+  Result<void> remove(std::string_view name);
   // The name now stands for another inode.
-  Result<void> retarget(std::string_view name, Child& child, InodeNumber inode, std::uint8_t type, bool checksums);
+  void retarget(std::string_view name, Child& child, InodeNumber inode, std::uint8_t type);
 
   // Places new entries, in the order of their names, and writes changed blocks, and the inode's size, links and
-  // extents.
+  // extents. Call once, last.
   Result<void> write(DirectoryHost& host);
 
  private:
@@ -73,13 +73,20 @@ class Directory {
     std::vector<Leaf> leaves;
   };
   struct LeafBlock {
-    std::unique_ptr<Block> content;  // none: an index block
+    std::unique_ptr<Block> content;  // none: an index block, or a leaf that was not looked into
     bool dirty = false;
+  };
+  // An entry whose leaf has yet to be told that it is gone, or stands for another inode.
+  struct Edit {
+    std::uint32_t leaf;
+    std::string name;
   };
 
   Directory() = default;
   Result<void> load_index(const Block& root, DirectoryHost& host);
   Result<void> load_leaf(std::uint32_t logical, Block& block, bool checksums);
+  Result<DirectoryLeaf> leaf(DirectoryHost& host, std::uint32_t logical);
+  Result<void> apply_edits(DirectoryHost& host);
   Result<std::uint32_t> hash_of(DirectoryHost& host, std::string_view name, std::uint32_t* minor) const;
   Result<bool> place(DirectoryHost& host, const std::string& name, Child& child);
   Result<bool> split(DirectoryHost& host, IndexNode& node, std::size_t position);
@@ -103,6 +110,8 @@ class Directory {
   std::vector<IndexNode> index_;   // none: linear
   unsigned hash_version_ = 0;
   ExtentTree extents_;
+  std::vector<Edit> removed_;
+  std::vector<Edit> retargeted_;
 };
 
 }  // namespace dadi::fs

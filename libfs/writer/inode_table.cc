@@ -162,46 +162,45 @@ Result<InodeTable::Place> InodeTable::place_of(InodeNumber number) const {
 }
 
 Result<CachedInode*> InodeTable::get(InodeNumber number) {
-  std::unique_ptr<CachedInode>& slot = inodes_[number];
-  if (slot) return slot.get();
+  if (const auto found = inodes_.find(number); found != inodes_.end()) return &found->second;
   DADI_TRY(const Place place, place_of(number));
-  auto inode = std::make_unique<CachedInode>();
+  CachedInode inode;
   Block block;
   DADI_CHECK(device_.read(place.block, block));
-  std::memcpy(inode->image.raw().data(), block.data() + place.offset, InodeImage::kSize);
-  if (inode->image.links() == 0)
+  std::memcpy(inode.image.raw().data(), block.data() + place.offset, InodeImage::kSize);
+  if (inode.image.links() == 0)
     return Error::corruption("inode {} of the file system below is referred to, but not in use", number);
-  slot = std::move(inode);
-  return slot.get();
+  return &inodes_.emplace(number, inode).first->second;
 }
 
 CachedInode& InodeTable::create(InodeNumber number, bool own) {
-  std::unique_ptr<CachedInode>& slot = inodes_[number];
-  if (!slot) slot = std::make_unique<CachedInode>();
-  slot->image.clear();
-  slot->dirty = true;
-  slot->own = own;
-  return *slot;
+  CachedInode& inode = inodes_[number];
+  inode.image.clear();
+  inode.dirty = true;
+  inode.own = own;
+  return inode;
 }
 
 Result<void> InodeTable::write_back() {
-  std::vector<std::pair<InodeNumber, CachedInode*>> dirty;
-  for (const auto& [number, inode] : inodes_)
-    if (inode && inode->dirty) dirty.emplace_back(number, inode.get());
+  std::erase_if(inodes_, [](const auto& each) { return !each.second.dirty; });
+  std::vector<InodeNumber> dirty;
+  dirty.reserve(inodes_.size());
+  for (const auto& [number, inode] : inodes_) dirty.push_back(number);
   std::ranges::sort(dirty);
   Block block;
   BlockNumber loaded = 0;  // the superblock's: never an inode table
-  for (auto& [number, inode] : dirty) {
+  for (const InodeNumber number : dirty) {
+    InodeImage& image = inodes_.at(number).image;
     DADI_TRY(const Place place, place_of(number));
     if (place.block != loaded) {
       if (loaded != 0) device_.put(loaded, block, false);
       DADI_CHECK(device_.read(place.block, block));
       loaded = place.block;
     }
-    if (inode->image.mode() != 0)
-      ext2fs_inode_csum_set(fs_.get(), number, reinterpret_cast<ext2_inode_large*>(inode->image.raw().data()));
-    std::memcpy(block.data() + place.offset, inode->image.raw().data(), InodeImage::kSize);
-    inode->dirty = false;
+    if (image.mode() != 0)
+      ext2fs_inode_csum_set(fs_.get(), number, reinterpret_cast<ext2_inode_large*>(image.raw().data()));
+    std::memcpy(block.data() + place.offset, image.raw().data(), InodeImage::kSize);
+    inodes_.erase(number);  // its room is needed: blocks are gathered meanwhile
   }
   if (loaded != 0) device_.put(loaded, block, false);
   return {};

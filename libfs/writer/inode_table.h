@@ -55,7 +55,8 @@ struct CachedInode {
   bool own = false;  // allocated by this layer, and so are its blocks
 };
 
-// One thread at a time; file system and device are borrowed. A CachedInode stays where it is until the table ends.
+// One thread at a time; file system and device are borrowed. A CachedInode stays where it is until it
+// is written back.
 class InodeTable {
  public:
   InodeTable(Ext2FileSystem& fs, LayerDevice& device) : fs_(fs), device_(device) {}
@@ -66,7 +67,7 @@ class InodeTable {
   // A new, empty inode in place of whatever `number` held. `own` as above.
   CachedInode& create(InodeNumber number, bool own);
 
-  // Writes changed inodes, their checksums set, in the order of their numbers.
+  // Writes changed inodes, their checksums set, in the order of their numbers, and forgets all.
   Result<void> write_back();
 
  private:
@@ -78,7 +79,7 @@ class InodeTable {
 
   Ext2FileSystem& fs_;
   LayerDevice& device_;
-  std::unordered_map<InodeNumber, std::unique_ptr<CachedInode>> inodes_;
+  std::unordered_map<InodeNumber, CachedInode> inodes_;
 };
 
 // The type field of a directory entry for an inode of this mode.

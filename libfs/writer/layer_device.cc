@@ -8,22 +8,14 @@
 namespace dadi::fs {
 
 Result<void> LayerDevice::read(BlockNumber block, Block& out) const {
-  if (const auto found = metadata_.find(block); found != metadata_.end()) {
-    out = found->second->content;
-    return {};
-  }
+  if (metadata_.get(block, out)) return {};
   if (block >= blocks()) return Error::corruption("block {} is beyond the device's {}", block, blocks());
   return below_.read_at(sector_of(block), out).context("block {}", block);
 }
 
 void LayerDevice::put(BlockNumber block, const Block& content, bool fresh) {
-  std::unique_ptr<Pending>& slot = metadata_[block];
-  if (slot) {
-    slot->content = content;
-    slot->fresh |= fresh;
-  } else {
-    slot = std::make_unique<Pending>(Pending{content, fresh});
-  }
+  metadata_.put(block, content);
+  if (fresh) fresh_.insert(block);
 }
 
 Result<bool> LayerDevice::reads_as_zero_below(BlockRange range) const {
@@ -61,29 +53,23 @@ Result<void> LayerDevice::write_data(BlockNumber at, std::span<const std::byte> 
 }
 
 Result<void> LayerDevice::drop(BlockRange range) {
-  if (range.count < metadata_.size()) {
-    for (std::uint64_t i = 0; i < range.count; ++i) metadata_.erase(range.start + i);
-  } else {
-    std::erase_if(metadata_, [&](const auto& each) { return each.first - range.start < range.count; });
-  }
+  metadata_.erase(range);
+  std::erase_if(fresh_, [&](BlockNumber block) { return block - range.start < range.count; });
   return output_.discard(range);
 }
 
 Result<void> LayerDevice::finish() {
-  std::vector<BlockNumber> order;
-  order.reserve(metadata_.size());
-  for (const auto& [block, pending] : metadata_) order.push_back(block);
-  std::ranges::sort(order);
+  Block content;
   Block below;
-  for (const BlockNumber block : order) {
-    const Pending& pending = *metadata_.at(block);
-    if (!pending.fresh) {
+  for (const BlockNumber block : metadata_.numbers()) {
+    metadata_.get(block, content);
+    metadata_.erase({block, 1});
+    if (!fresh_.contains(block)) {
       DADI_CHECK(below_.read_at(sector_of(block), below));
-      if (below == pending.content) continue;
+      if (below == content) continue;
     }
-    DADI_CHECK(all_zero(pending.content) ? put_zeroes({block, 1}) : output_.metadata(block, pending.content));
+    DADI_CHECK(all_zero(content) ? put_zeroes({block, 1}) : output_.metadata(block, content));
   }
-  metadata_.clear();
   return {};
 }
 

@@ -2,32 +2,14 @@
 // the layer at once; metadata waits in memory until the end, and only blocks that differ from below are written.
 #pragma once
 
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <memory>
 #include <span>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "libformat/blob/block_reader.h"
 #include "libformat/lsmt/layer_writer.h"
+#include "libfs/writer/block_store.h"
 
 namespace dadi::fs {
-
-inline constexpr std::size_t kBlockSize = 4096;
-inline constexpr std::uint64_t kSectorsPerBlock = kBlockSize / kSectorSize;
-using Block = std::array<std::byte, kBlockSize>;
-using BlockNumber = std::uint64_t;
-
-struct BlockRange {
-  BlockNumber start = 0;
-  std::uint64_t count = 0;
-};
-
-constexpr Sectors sector_of(BlockNumber block) {
-  return {block * kSectorsPerBlock};
-}
 
 // Takes what a layer writes: the layer's writer, and who else must know (see PlannedStack). One thread at a time.
 class LayerOutput {
@@ -64,16 +46,13 @@ class LayerDevice {
   Result<void> finish();
 
  private:
-  struct Pending {
-    Block content;
-    bool fresh;
-  };
   Result<void> put_zeroes(BlockRange range);
   Result<bool> reads_as_zero_below(BlockRange range) const;
 
   const BlockReader& below_;
   LayerOutput& output_;
-  std::unordered_map<BlockNumber, std::unique_ptr<Pending>> metadata_;
+  BlockStore metadata_;
+  std::unordered_set<BlockNumber> fresh_;  // of these
 };
 
 }  // namespace dadi::fs

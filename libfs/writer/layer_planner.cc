@@ -258,7 +258,7 @@ Result<CachedInode*> LayerPlanner::inode_for(Directory& parent, std::string_view
     if (inode->image.links() == 1) {
       number = child->inode;
       DADI_CHECK(release_content(number, *inode));
-      DADI_CHECK(parent.retarget(name, *child, number, type, fs_.has_checksums()));
+      parent.retarget(name, *child, number, type);
       child->own = true;
       return &inodes_.create(number, true);
     }
@@ -351,12 +351,12 @@ Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number,
 
 Result<void> LayerPlanner::set_xattrs(InodeNumber number, CachedInode& inode, const Xattrs& xattrs) {
   DADI_CHECK(release_xattr_block(inode));
-  xattr_blocks_.erase(number);
+  xattr_blocks_.erase({number, 1});
   DADI_TRY(const EncodedXattrs encoded, encode_xattrs(xattrs, InodeImage::kSize - InodeImage::kXattrStart));
   const auto area = inode.image.xattr_area();
   std::ranges::fill(area, std::byte{0});
   std::ranges::copy(encoded.in_inode, area.begin());
-  if (encoded.block) xattr_blocks_[number] = *encoded.block;
+  if (encoded.block) xattr_blocks_.put(number, *encoded.block);
   return {};
 }
 
@@ -366,7 +366,7 @@ Result<void> LayerPlanner::remove(Directory& parent, std::string_view name) {
   Child* child = parent.find(name);
   if (child == nullptr) return Error::internal("\"{}\" is removed, but not there", name);
   DADI_CHECK(release_tree(*child));
-  return parent.remove(name, fs_.has_checksums());
+  return parent.remove(name);
 }
 
 // Gives up an entry's inode and all that is below it. Depth is bounded by what walk() allows and by the layers below,
@@ -374,16 +374,17 @@ Result<void> LayerPlanner::remove(Directory& parent, std::string_view name) {
 Result<void> LayerPlanner::release_tree(Child& child) {
   if (!child.is_directory()) return unlink(child.inode);
   struct Level {
-    Directory* directory;
+    Child* child;
     std::map<std::string, Child, std::less<>>::iterator next;
   };
   std::vector<Level> levels;
   DADI_TRY(Directory * top, visit(child));
-  levels.push_back({top, top->children().begin()});
+  levels.push_back({&child, top->children().begin()});
   while (!levels.empty()) {
     Level& level = levels.back();
-    if (level.next == level.directory->children().end()) {
-      const InodeNumber number = level.directory->number();
+    if (level.next == level.child->directory->children().end()) {
+      const InodeNumber number = level.child->inode;
+      level.child->directory.reset();
       levels.pop_back();
       DADI_TRY(CachedInode * inode, inodes_.get(number));
       inode->image.set_links(1);
@@ -397,7 +398,7 @@ Result<void> LayerPlanner::release_tree(Child& child) {
     }
     if (levels.size() > kDeepest + 1) return Error::corruption("directories nested more than {} deep", kDeepest);
     DADI_TRY(Directory * directory, visit(below));
-    levels.push_back({directory, directory->children().begin()});
+    levels.push_back({&below, directory->children().begin()});
   }
   return {};
 }
@@ -428,7 +429,7 @@ Result<void> LayerPlanner::release_blocks(const CachedInode& inode, BlockRange r
 }
 
 Result<void> LayerPlanner::release_content(InodeNumber number, CachedInode& inode) {
-  xattr_blocks_.erase(number);
+  xattr_blocks_.erase({number, 1});
   DADI_CHECK(release_xattr_block(inode));
   const InodeImage& image = inode.image;
   if (const auto waiting = fragmented_.find(number); waiting != fragmented_.end()) {
@@ -525,7 +526,11 @@ Result<void> LayerPlanner::write_fragmented() {
 }
 
 Result<void> LayerPlanner::write_xattr_blocks() {
-  for (auto& [number, block] : xattr_blocks_) {
+  Block block;
+  for (const std::uint64_t each : xattr_blocks_.numbers()) {
+    const auto number = static_cast<InodeNumber>(each);
+    xattr_blocks_.get(number, block);
+    xattr_blocks_.erase({number, 1});
     DADI_TRY(CachedInode * inode, inodes_.get(number));
     DADI_TRY(const BlockRange place, blocks_.take(1));
     if (fs_.has_checksums())

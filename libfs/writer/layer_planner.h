@@ -90,7 +90,7 @@ class LayerPlanner {
   // What waits for blocks until the end, by inode.
   std::map<InodeNumber, std::string> long_symlinks_;
   std::map<InodeNumber, ExtentList> fragmented_;
-  std::map<InodeNumber, Block> xattr_blocks_;
+  BlockStore xattr_blocks_;
   std::uint64_t entries_ = 0;
 };
 

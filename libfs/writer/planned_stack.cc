@@ -56,8 +56,8 @@ Result<void> PlannedStack::read_at(Sectors at, std::span<std::byte> out, const R
     const BlockNumber block = at.value / kSectorsPerBlock;
     const std::size_t skip = at.value % kSectorsPerBlock * kSectorSize;
     const auto piece = out.first(std::min(out.size(), kBlockSize - skip));
-    if (const auto found = metadata_.find(block); found != metadata_.end()) {
-      std::memcpy(piece.data(), found->second->data() + skip, piece.size());
+    if (Block content; metadata_.get(block, content)) {
+      std::memcpy(piece.data(), content.data() + skip, piece.size());
     } else {
       auto run = runs_.upper_bound(block);
       if (run != runs_.begin() && (--run)->second.end > block && !run->second.zero)
@@ -86,13 +86,9 @@ void PlannedStack::absorb(Layer&& layer) {
   for (const auto& [start, run] : layer.runs_) {
     set(runs_, start, run.end, run.zero);
     // A metadata block below that this layer wrote over as data, or zeroed, is no longer what the device holds.
-    if (run.end - start < metadata_.size()) {
-      for (BlockNumber block = start; block < run.end; ++block) metadata_.erase(block);
-    } else {
-      std::erase_if(metadata_, [&](const auto& each) { return each.first >= start && each.first < run.end; });
-    }
+    metadata_.erase({start, run.end - start});
   }
-  metadata_.merge(layer.metadata_);
+  metadata_.merge(std::move(layer.metadata_));
 }
 
 void PlannedStack::Layer::cover(BlockRange range, bool zero) {
@@ -109,7 +105,7 @@ Result<void> PlannedStack::Layer::data(BlockNumber at, std::span<const std::byte
 }
 
 Result<void> PlannedStack::Layer::metadata(BlockNumber at, const Block& block) {
-  metadata_[at] = std::make_unique<Block>(block);
+  metadata_.put(at, block);
   return data(at, block);
 }
 

@@ -5,8 +5,6 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
-#include <unordered_map>
 
 #include "libfs/writer/layer_device.h"
 
@@ -44,7 +42,7 @@ class PlannedStack final : public BlockReader {
 
     lsmt::LayerWriter& writer_;
     std::map<BlockNumber, Run> runs_;  // disjoint, by start
-    std::unordered_map<BlockNumber, std::unique_ptr<Block>> metadata_;
+    BlockStore metadata_;
   };
 
   void absorb(Layer&& layer);
@@ -54,7 +52,7 @@ class PlannedStack final : public BlockReader {
 
   Sectors size_;
   Runs runs_;
-  std::unordered_map<BlockNumber, std::unique_ptr<Block>> metadata_;
+  BlockStore metadata_;
 };
 
 }  // namespace dadi::fs
