@@ -17,7 +17,7 @@ constexpr std::size_t kLongestPath = 4096;
 constexpr std::size_t kLongestName = 255;
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::size_t kLongestSymlink = 4095;
-constexpr std::uint64_t kLargestFile = std::uint64_t{1} << 44;  // 2^32 blocks of 4 KiB
+constexpr std::uint64_t kLargestFile = ((std::uint64_t{1} << 32) - 1) * 4096;  // in blocks of 4 KiB; the kernel's limit
 constexpr dev_t kMajors = dev_t{1} << 12;
 constexpr dev_t kMinors = dev_t{1} << 20;
 

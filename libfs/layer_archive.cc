@@ -40,7 +40,7 @@ struct FreeEntry {
 // libarchive's reader and what is known of the current entry. Every call into libarchive is made under ArchiveLocale.
 class LayerArchive::Stream {
  public:
-  explicit Stream(ByteSource& source) : input_(source), entry_(archive_entry_new()) {}
+  Stream(ByteSource& source, ArchiveBudget* budget) : input_(source), budget_(budget), entry_(archive_entry_new()) {}
 
   Result<void> open();
   Result<std::optional<ArchiveEntry>> next_entry();
@@ -59,6 +59,7 @@ class LayerArchive::Stream {
   std::string after_last() const;
   Bytes position() const { return {static_cast<std::uint64_t>(archive_filter_bytes(reader_.get(), -1))}; }
 
+  Result<std::span<const std::byte>> next_piece();
   Result<void> skip_content();
   Result<void> check_hardlink_body();
   Result<void> check_whole_content() const;
@@ -68,6 +69,7 @@ class LayerArchive::Stream {
   Result<void> finish(Bytes start);
 
   ArchiveInput input_;
+  ArchiveBudget* budget_;                         // none: without limits
   std::unique_ptr<archive, FreeArchive> reader_;  // none: the archive has zero bytes
   std::unique_ptr<archive_entry, FreeEntry> entry_;
   std::optional<Error> source_error_;
@@ -84,9 +86,20 @@ class LayerArchive::Stream {
   std::optional<Bytes> content_;  // what they must have, if a sparse map says so
 };
 
+// The next bytes of the source, if the budget has them. Within a file's content the caller knows the entry.
+Result<std::span<const std::byte>> LayerArchive::Stream::next_piece() {
+  DADI_TRY(const auto piece, input_.next_piece());
+  if (budget_ == nullptr) return piece;
+  auto within = budget_->take(Bytes{piece.size()});
+  if (!within && !has_content_ && !path_.empty())
+    within = std::move(within).context("after entry {}", in_quotes(path_));
+  DADI_CHECK(std::move(within));
+  return piece;
+}
+
 la_ssize_t LayerArchive::Stream::read(archive* reader, void* self, const void** buffer) {
   auto& stream = *static_cast<Stream*>(self);
-  auto piece = stream.input_.next_piece();
+  auto piece = stream.next_piece();
   if (piece && stream.input_.remembered() > kLargestHeaders) {
     piece = Error::unsupported("headers of more than {} bytes{}", kLargestHeaders.value, stream.after_last());
   }
@@ -149,6 +162,7 @@ Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
   path_ = entry_path(entry_.get(), headers);
   DADI_TRY(auto entry, translate_entry(entry_.get(), headers).context("entry {}", in_quotes(path_)));
   input_.forget();
+  if (budget_ != nullptr) DADI_CHECK(budget_->take_entry().context("entry {}", in_quotes(path_)));
   if (entry.hardlink && archive_entry_size(entry_.get()) > 0) DADI_CHECK(check_hardlink_body());
 
   has_content_ = !entry.hardlink && entry.attributes.type == FileType::kRegular;
@@ -270,7 +284,7 @@ Result<void> LayerArchive::Stream::finish(Bytes start) {
   look(input_.since_mark(input_.delivered()).subspan((end - start).value));
   input_.forget();
   while (true) {
-    DADI_TRY(const auto piece, input_.next_piece());
+    DADI_TRY(const auto piece, next_piece());
     if (piece.empty()) break;
     look(piece);
   }
@@ -284,8 +298,8 @@ Result<void> LayerArchive::Stream::finish(Bytes start) {
 LayerArchive::LayerArchive(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {}
 LayerArchive::~LayerArchive() = default;
 
-Result<std::unique_ptr<LayerArchive>> LayerArchive::open(ByteSource& source) {
-  auto stream = std::make_unique<Stream>(source);
+Result<std::unique_ptr<LayerArchive>> LayerArchive::open(ByteSource& source, ArchiveBudget* budget) {
+  auto stream = std::make_unique<Stream>(source, budget);
   DADI_CHECK(stream->open());
   return std::unique_ptr<LayerArchive>(new LayerArchive(std::move(stream)));
 }

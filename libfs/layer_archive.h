@@ -11,6 +11,7 @@
 #include <string>
 
 #include "libformat/blob/byte_stream.h"
+#include "libfs/archive_budget.h"
 
 namespace dadi::fs {
 
@@ -59,8 +60,9 @@ struct ArchiveData {
 class LayerArchive {
  public:
   // Reads a tar archive, uncompressed, from `source`, which must outlive this. Zero bytes are an archive without
-  // entries. Errors: corruption (not a tar), host_lacks (no UTF-8 locale), those of the source.
-  static Result<std::unique_ptr<LayerArchive>> open(ByteSource& source);
+  // entries. What is read counts against `budget`, if there is one, which must outlive this too.
+  // Errors: corruption (not a tar), host_lacks (no UTF-8 locale), those of the source and the budget.
+  static Result<std::unique_ptr<LayerArchive>> open(ByteSource& source, ArchiveBudget* budget = nullptr);
   ~LayerArchive();
   LayerArchive(const LayerArchive&) = delete;
   LayerArchive& operator=(const LayerArchive&) = delete;
@@ -70,13 +72,14 @@ class LayerArchive {
   // Paths have 1 to 4096 bytes and components of at most 255, to which a whiteout's prefix does not count. Devices have
   // a major number under 4096 and a minor one under 2^20. Global pax headers have no effect, as in container runtimes.
   // Errors: corruption (a malformed header; it, or the entry before, is named), unsupported (an entry that no file
-  // system of ours can hold, and kinds of entries that are no files: the entry named), those of the source, unchanged.
+  // system of ours can hold, and kinds of entries that are no files: the entry named), exhausted (the budget; it, or
+  // the entry before, is named), those of the source, unchanged.
   Result<std::optional<ArchiveEntry>> next_entry();
 
   // The next piece of the current regular file's content, in ascending order, or none at its end. Valid until the next
   // call of any method. Never reaches past the entry's size.
   // Errors, which do not name the entry: corruption (the archive is cut short; a sparse file's map contradicts itself),
-  // those of the source.
+  // exhausted (the budget), those of the source.
   Result<std::optional<ArchiveData>> next_data();
 
   // After the archive's end: whether it was marked by a block of zeros, so that nothing was cut off. A stream that ends

@@ -5,6 +5,7 @@
 #include <map>
 #include <thread>
 
+#include "apps/dadi/archive_limits.h"
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/compression.h"
@@ -23,6 +24,7 @@ struct ConvertCommand {
   bool all_platforms = false;
   CompressionOptions compression;
   std::string virtual_size = "64G";
+  LimitOptions limits;
   std::string media_types;
   std::string digest_file;
   unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
@@ -60,6 +62,7 @@ Result<pipeline::ConvertOptions> parse_options(Session& session, const ConvertCo
   pipeline::ConvertOptions options;
   DADI_TRY(options.compression, parse_compression(command.compression));
   DADI_TRY(options.virtual_size, parse_size(command.virtual_size).context("--virtual-size"));
+  DADI_TRY(options.limits, parse_limits(command.limits, options.virtual_size));
   if (!command.platform.empty()) {
     if (command.all_platforms) return Error::invalid_argument("--platform and --all-platforms exclude each other");
     DADI_TRY(options.select.platform, oci::parse_platform(command.platform));
@@ -152,10 +155,10 @@ void add_convert(CommandLine& line, Session& session) {
               "Which image of an index, as in linux/arm64; default: this machine's")
       .flag("--all-platforms", options.all_platforms, "All images of an index, and an index of the results");
   add_compression_options(command, options.compression);
-  command
-      .option("--virtual-size", options.virtual_size, "SIZE",
-              "Size of the device, which costs nothing until it is used")
-      .option("--media-types", options.media_types, "FAMILY", "oci or docker; default: those of the source")
+  command.option("--virtual-size", options.virtual_size, "SIZE",
+                 "Size of the device, which costs nothing until it is used");
+  add_limit_options(command, options.limits);
+  command.option("--media-types", options.media_types, "FAMILY", "oci or docker; default: those of the source")
       .one_of({"oci", "docker"})
       .option("--digestfile", options.digest_file, "FILE", "Also write the result's digest to a file")
       .option("-j,--jobs", options.jobs, "N", "Threads that compress; changes no byte of the result")

@@ -1,4 +1,5 @@
 // dadi verify SRC DST
+#include "apps/dadi/archive_limits.h"
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/printable.h"
@@ -14,26 +15,30 @@ namespace {
 struct VerifyOptions {
   std::string source;
   ImageOptions converted;
+  LimitOptions limits;
 };
 
 // Applies one layer of the source to the model, its digest and diff id verified on the way.
-Result<void> apply_layer(Session& session, const StoredImage& source, std::size_t number, fs::TreeModel& model) {
+Result<void> apply_layer(Session& session, const StoredImage& source, std::size_t number, fs::ArchiveBudget& budget,
+                         fs::TreeModel& model) {
   const oci::Descriptor& layer = source.image.manifest.layers[number];
   const auto task = session.progress().start(
       fmt::format("source layer {}/{}", number + 1, source.image.manifest.layers.size()), layer.size);
   const auto show = [&task](Bytes read) { task->set_done(read); };
   DADI_TRY(const auto stream, pipeline::open_layer_stream(*source.source, layer, source.image.config.diff_ids()[number],
                                                           {.stop = session.stop(), .progress = show}));
-  DADI_TRY(const auto archive, fs::LayerArchive::open(*stream));
+  DADI_TRY(const auto archive, fs::LayerArchive::open(*stream, &budget));
   DADI_CHECK(model.apply(*archive));
   task->finish();
   return {};
 }
 
-Result<void> apply_layers(Session& session, const StoredImage& source, fs::TreeModel& model) {
+Result<void> apply_layers(Session& session, const StoredImage& source, fs::ArchiveLimits limits, fs::TreeModel& model) {
+  fs::ArchiveBudget budget(limits);
   const auto& layers = source.image.manifest.layers;
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    DADI_CHECK(apply_layer(session, source, i, model).context("layer {} ({})", i + 1, layers[i].digest.brief()));
+    DADI_CHECK(
+        apply_layer(session, source, i, budget, model).context("layer {} ({})", i + 1, layers[i].digest.brief()));
   }
   return {};
 }
@@ -47,7 +52,8 @@ Result<std::optional<std::string>> compare(Session& session, const VerifyOptions
   DADI_TRY(const auto device, open_device(session, options.converted).context("{}", options.converted.reference));
   DADI_TRY(const auto volume, fs::Volume::open(device).context("{}", options.converted.reference));
   fs::TreeModel model;
-  DADI_CHECK(apply_layers(session, source, model));
+  DADI_TRY(const fs::ArchiveLimits limits, parse_limits(options.limits, to_bytes(device->size())));
+  DADI_CHECK(apply_layers(session, source, limits, model));
   const auto task = session.progress().start("compare", {});
   const auto show = [&task](Bytes read) { task->set_done(read); };
   DADI_TRY(auto difference, fs::first_difference(model, *volume, show).context("{}", options.converted.reference));
@@ -78,6 +84,7 @@ void add_verify(CommandLine& line, Session& session) {
   command.argument("SRC", options.source, "The image that was converted")
       .argument("DST", options.converted.reference, "What it was converted to")
       .option("--platform", options.converted.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64");
+  add_limit_options(command, options.limits);
   command.run([&] { session.finish(verify(session, options).context("verify {}", options.source)); });
 }
 

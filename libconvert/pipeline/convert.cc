@@ -39,16 +39,22 @@ class ImageConversion {
     const auto& diff_ids = image.config.diff_ids();
     const std::vector<Digest> chain = oci::chain_ids(diff_ids);
     fs::PlannedStack stack(options_.virtual_size);
+    fs::ArchiveBudget budget(options_.limits);
     std::vector<ConvertedLayer> converted;
     for (std::size_t i = 0; i < diff_ids.size(); ++i) {
       const oci::Descriptor& layer = image.manifest.layers[i];
       observer_.layer_started(i, layer);
-      const LayerTask task{i, layer, diff_ids[i], chain[i], i == 0 ? nullptr : &chain[i - 1]};
+      const LayerTask task{i, layer, diff_ids[i], chain[i], i == 0 ? nullptr : &chain[i - 1], budget};
       bool out_of_room = false;
       auto result = convert_layer(source_, destination_, task, stack, family_, options_, observer_, out_of_room)
                         .context("layer {} ({})", i + 1, layer.digest.brief());
       if (!result) return out_of_room ? too_small(image, std::move(result).error()) : std::move(result).error();
       observer_.layer_finished(i, *result);
+      if (result->clamped_times > 0)
+        observer_.note(
+            fmt::format("layer {}: times of {} entries are outside of what ext4 can hold, 1901 to 2446; the "
+                        "nearest that it can stands for them",
+                        i + 1, result->clamped_times));
       converted.push_back(std::move(*result));
     }
     return converted;
@@ -56,7 +62,7 @@ class ImageConversion {
 
   // The error, with a size that would have done.
   Error too_small(const oci::SelectedImage& image, Error error) {
-    const auto fitting = fitting_virtual_size(source_, image, options_.stop);
+    const auto fitting = fitting_virtual_size(source_, image, options_);
     if (!fitting) return error;
     return std::move(error).with_hint("--virtual-size {} is enough for this image ({} was not)", brief_size(*fitting),
                                       brief_size(options_.virtual_size));

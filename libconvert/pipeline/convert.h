@@ -12,6 +12,7 @@
 #include "libconvert/oci/image_store.h"
 #include "libconvert/oci/media_types.h"
 #include "libformat/zfile/codec.h"
+#include "libfs/archive_budget.h"
 
 namespace dadi::pipeline {
 
@@ -22,7 +23,8 @@ struct ConvertOptions {
   zfile::Options compression;
   std::optional<oci::Family> media_types;  // default: those of the source
   oci::SelectOptions select;
-  unsigned jobs = 1;  // threads that compress; changes no byte of the result
+  fs::ArchiveLimits limits;  // of each image
+  unsigned jobs = 1;         // threads that compress; changes no byte of the result
   std::stop_token stop;
 };
 
@@ -30,8 +32,9 @@ struct ConvertedLayer {
   oci::Descriptor source;
   oci::Descriptor result;
   std::uint64_t entries = 0;
-  std::uint64_t segments = 0;  // index records, zeroed ones included
-  Bytes data;                  // uncompressed, in the block layer
+  std::uint64_t segments = 0;       // index records, zeroed ones included
+  Bytes data;                       // uncompressed, in the block layer
+  std::uint64_t clamped_times = 0;  // entries with times that ext4 cannot hold
 };
 
 struct ConvertedImage {
@@ -59,7 +62,8 @@ class ConvertObserver {
 
 // Converts what `source` selected into `destination` and commits it there. Nothing is published unless all succeeded.
 // Errors, with the layer as context: those of select(), of the layers' streams (corruption …) and of the planner;
-// exhausted (the virtual size or its inodes: the entry that crossed is named, and the hint has a size that fits);
+// exhausted (the virtual size or its inodes: the entry that crossed is named, and the hint has a size that fits; the
+// limits on what archives may hold);
 // invalid_argument (options); unsupported (an image without layers, or one that is converted already).
 Result<ConvertResult> convert(const oci::ImageSource& source, oci::ImageDestination& destination,
                               const ConvertOptions& options, ConvertObserver& observer);

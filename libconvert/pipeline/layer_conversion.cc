@@ -39,7 +39,7 @@ Result<ConvertedLayer> convert_layer(const oci::ImageSource& source, oci::ImageD
   stream_options.stop = options.stop;
   stream_options.progress = [&](Bytes read) { observer.layer_read(task.number, read); };
   DADI_TRY(auto stream, open_layer_stream(source, task.source, task.diff_id, std::move(stream_options)));
-  DADI_TRY(auto archive, fs::LayerArchive::open(*stream));
+  DADI_TRY(auto archive, fs::LayerArchive::open(*stream, &task.budget));
 
   lsmt::LayerInfo info;
   info.virtual_size = options.virtual_size;
@@ -64,32 +64,54 @@ Result<ConvertedLayer> convert_layer(const oci::ImageSource& source, oci::ImageD
                         .result = oci::block_layer_descriptor(finished.blob.digest, finished.blob.size, family),
                         .entries = planner->entries(),
                         .segments = finished.layer.records,
-                        .data = finished.layer.data};
+                        .data = finished.layer.data,
+                        .clamped_times = planner->clamped_times()};
 }
 
+namespace {
+
+// How many blocks the content of an archive's current entry takes.
+Result<std::uint64_t> content_blocks(fs::LayerArchive& archive) {
+  std::uint64_t blocks = 0;
+  std::uint64_t counted = 0;  // blocks of the file up to here, holes included
+  while (true) {
+    DADI_TRY(const auto data, archive.next_data());
+    if (!data) return blocks;
+    const std::uint64_t first = std::max(counted, data->offset.value / fs::kBlockSize);
+    counted = divide_up(data->offset.value + data->bytes.size(), fs::kBlockSize);
+    blocks += counted - std::min(counted, first);
+  }
+}
+
+}  // namespace
+
 Result<Bytes> fitting_virtual_size(const oci::ImageSource& source, const oci::SelectedImage& image,
-                                   const std::stop_token& stop) {
+                                   const ConvertOptions& options) {
   constexpr std::uint64_t kBytesPerInode = 16384;
   constexpr std::uint64_t kStep = std::uint64_t{64} << 20;
   std::uint64_t blocks = 0;
   std::uint64_t inodes = 16;
+  fs::ArchiveBudget budget(options.limits);
   for (std::size_t i = 0; i < image.manifest.layers.size(); ++i) {
-    LayerStreamOptions options;
-    options.stop = stop;
-    DADI_TRY(auto stream, open_layer_stream(source, image.manifest.layers[i], image.config.diff_ids()[i], options));
-    DADI_TRY(auto archive, fs::LayerArchive::open(*stream));
+    LayerStreamOptions stream_options;
+    stream_options.stop = options.stop;
+    DADI_TRY(auto stream, open_layer_stream(source, image.manifest.layers[i], image.config.diff_ids()[i],
+                                            std::move(stream_options)));
+    DADI_TRY(auto archive, fs::LayerArchive::open(*stream, &budget));
     while (true) {
       DADI_TRY(const auto entry, archive->next_entry());
       if (!entry) break;
       ++inodes;
-      blocks +=
-          1 + (entry->attributes.type == fs::FileType::kRegular ? divide_up(entry->size.value, fs::kBlockSize) : 0);
+      DADI_TRY(const std::uint64_t content, content_blocks(*archive));
+      blocks += 1 + content;
     }
   }
   // The tables of the file system take less than a fiftieth; directories and extents are within the entries' own
   // blocks.
   const std::uint64_t needed = std::max(blocks * fs::kBlockSize / 50 * 51, inodes * kBytesPerInode);
-  return Bytes{round_up(needed + kStep / 2, kStep)};
+  const Bytes fitting{round_up(needed + kStep / 2, kStep)};
+  if (fitting > fs::kLargestDevice) return Error::exhausted("no device is large enough");
+  return fitting;
 }
 
 }  // namespace dadi::pipeline

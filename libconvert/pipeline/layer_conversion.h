@@ -13,6 +13,7 @@ struct LayerTask {
   const Digest& diff_id;
   const Digest& chain_id;
   const Digest* chain_below = nullptr;  // none: bottom
+  fs::ArchiveBudget& budget;            // of the image
 };
 
 // Plans the layer on `stack` and makes it a part of that. The bottom layer makes the file system first. Sets
@@ -21,8 +22,9 @@ Result<ConvertedLayer> convert_layer(const oci::ImageSource& source, oci::ImageD
                                      const LayerTask& task, fs::PlannedStack& stack, oci::Family family,
                                      const ConvertOptions& options, ConvertObserver& observer, bool& out_of_room);
 
-// A virtual size that holds all layers of an image, by reading them. Errors: those of the layers' streams.
+// A virtual size that holds all layers of an image, by reading them. Errors: those of the layers' streams; exhausted
+// (the limits).
 Result<Bytes> fitting_virtual_size(const oci::ImageSource& source, const oci::SelectedImage& image,
-                                   const std::stop_token& stop);
+                                   const ConvertOptions& options);
 
 }  // namespace dadi::pipeline

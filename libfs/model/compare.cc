@@ -53,6 +53,14 @@ Difference differs(std::string_view what, const auto& is, const auto& should_be)
   return fmt::format("{} {}, should be {}", what, is, should_be);
 }
 
+// What ext4 has for a time: the nearest that it can hold. 34 bits of seconds count from -2^31 on.
+Timestamp in_ext4(Timestamp time) {
+  constexpr std::int64_t kFirst = -2147483648;
+  constexpr std::int64_t kLast = 15032385535;
+  if (time.seconds < kFirst) return {kFirst, 0};
+  return time.seconds > kLast ? Timestamp{kLast, 0} : time;
+}
+
 Difference compare_xattrs(const Xattrs& is, const Xattrs& should_be) {
   for (const auto& [name, value] : should_be) {
     const auto found = is.find(name);
@@ -72,7 +80,8 @@ Difference compare_attributes(const Attributes& is, const Attributes& should_be)
     return fmt::format("permissions {:04o}, should be {:04o}", is.permissions, should_be.permissions);
   if (is.uid != should_be.uid) return differs("user id", is.uid, should_be.uid);
   if (is.gid != should_be.gid) return differs("group id", is.gid, should_be.gid);
-  if (is.mtime != should_be.mtime) return differs("mtime", in_words(is.mtime), in_words(should_be.mtime));
+  if (const Timestamp mtime = in_ext4(should_be.mtime); is.mtime != mtime)
+    return differs("mtime", in_words(is.mtime), in_words(mtime));
   if (is.device_major != should_be.device_major)
     return differs("major number", is.device_major, should_be.device_major);
   if (is.device_minor != should_be.device_minor)

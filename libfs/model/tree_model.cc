@@ -15,6 +15,7 @@ constexpr std::string_view kOpaque = ".wh..wh..opq";
 constexpr std::size_t kLongestName = 255;
 constexpr std::size_t kDeepest = 2048;
 constexpr int kMostSymlinks = 40;
+constexpr int kMostSteps = 4096;
 
 Attributes implicit_directory() {
   Attributes attributes;
@@ -197,6 +198,7 @@ TreeNode& TreeModel::make_directory(TreeNode& parent, const std::string& name) {
   auto node = std::make_shared<TreeNode>();
   node->attributes = implicit_directory();
   node->touched_in = layer_;  // also where a symlink's ".." leads away from it again
+  node->hidden_in = layer_;
   TreeNode& directory = *node;
   put(parent, name, std::move(node));
   return directory;
@@ -224,7 +226,8 @@ Result<TreeModel::Stack> TreeModel::walk(const Path& path, bool create) {
   Stack stack{root_.get()};
   Path steps(path.rbegin(), path.rend());  // the next one last
   int symlinks = 0;
-  while (!steps.empty()) {
+  for (int taken = 1; !steps.empty(); ++taken) {
+    if (taken > kMostSteps) return Error::corruption("its path leads through more than {} names", kMostSteps);
     const std::string step = std::move(steps.back());
     steps.pop_back();
     if (step == "..") {
@@ -256,9 +259,11 @@ Result<TreeModel::Stack> TreeModel::walk(const Path& path, bool create) {
 
 // Removes everything that lower layers have in a directory.
 void TreeModel::hide_lower_content(TreeNode& directory) {
+  if (directory.hidden_in == layer_) return;
   Path names;
   for (const auto& [name, child] : directory.children) names.push_back(name);
   for (const std::string& name : names) hide_lower(directory, name);
+  directory.hidden_in = layer_;
 }
 
 // Removes what lower layers have under a name. Of a directory in which this layer has paths of its own these stay, as

@@ -36,6 +36,7 @@ struct TreeNode {
   // an entry for the directory itself. 0: none.
   unsigned touched_in = 0;
   unsigned declared_in = 0;
+  unsigned hidden_in = 0;  // the last layer after whose entries so far nothing in here is a lower layer's
 
   bool is_directory() const { return attributes.type == FileType::kDirectory; }
 };

@@ -56,6 +56,36 @@ Result<BlockRange> BlockAllocator::take(std::uint64_t most) {
 
 void BlockAllocator::free(BlockRange range) {
   ext2fs_block_alloc_stats_range(fs_, range.start, static_cast<blk_t>(range.count), -1);
+  if (!freed_.empty() && freed_.back().start + freed_.back().count == range.start)
+    freed_.back().count += range.count;
+  else
+    freed_.push_back(range);
+}
+
+std::vector<BlockRange> BlockAllocator::freed(std::uint64_t least) const {
+  std::vector<BlockRange> ranges = freed_;
+  std::ranges::sort(ranges, {}, &BlockRange::start);
+  std::vector<BlockRange> runs;
+  const auto add = [&](BlockNumber start, BlockNumber end) {
+    if (!runs.empty() && runs.back().start + runs.back().count >= start) {
+      runs.back().count = std::max(runs.back().count, end - runs.back().start);
+    } else {
+      if (!runs.empty() && runs.back().count < least) runs.pop_back();
+      runs.push_back({start, end - start});
+    }
+  };
+  for (const BlockRange& range : ranges) {
+    const BlockNumber end = range.start + range.count;
+    for (blk64_t at = range.start; at < end;) {  // some of them may have been taken again
+      if (ext2fs_find_first_zero_block_bitmap2(fs_->block_map, at, end - 1, &at) != 0) break;
+      blk64_t used = end;
+      if (ext2fs_find_first_set_block_bitmap2(fs_->block_map, at, end - 1, &used) != 0) used = end;
+      add(at, used);
+      at = used;
+    }
+  }
+  if (!runs.empty() && runs.back().count < least) runs.pop_back();
+  return runs;
 }
 
 void BlockAllocator::retire(BlockRange range) {

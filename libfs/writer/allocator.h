@@ -31,6 +31,9 @@ class BlockAllocator {
   // Writes what was taken and retired into the bitmaps.
   void settle();
 
+  // Runs of at least `least` blocks that were freed here and are free still. Call after settle().
+  std::vector<BlockRange> freed(std::uint64_t least) const;
+
   bool exhausted() const { return exhausted_; }  // a take() failed
 
  private:
@@ -45,6 +48,7 @@ class BlockAllocator {
   bool second_pass_ = false;
   bool exhausted_ = false;
   std::vector<BlockRange> retired_;
+  std::vector<BlockRange> freed_;
 };
 
 // One thread at a time; the file system is borrowed.

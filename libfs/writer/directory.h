@@ -48,6 +48,7 @@ class Directory {
   // This layer declared the directory, or something in it or below it: whiteouts of lower content spare it.
   bool touched = false;
   bool declared = false;  // this layer declared the directory itself
+  bool hidden = false;    // nothing in it or below it is a lower layer's any more
 
   Child* find(std::string_view name);
   std::map<std::string, Child, std::less<>>& children() { return children_; }

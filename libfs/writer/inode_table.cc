@@ -129,6 +129,13 @@ std::span<const std::byte> InodeImage::block_area() const {
   return std::span(raw_).subspan(kBlockArea, kBlockAreaSize);
 }
 
+Timestamp InodeImage::nearest_time(Timestamp time) {
+  constexpr std::int64_t kFirst = std::numeric_limits<std::int32_t>::min();
+  constexpr std::int64_t kLast = kFirst + (std::int64_t{1} << 34) - 1;
+  const std::int64_t seconds = std::clamp(time.seconds, kFirst, kLast);
+  return seconds == time.seconds ? time : Timestamp{seconds, 0};
+}
+
 void InodeImage::set_attributes(const Attributes& attributes) {
   set_mode(static_cast<std::uint16_t>(type_bits(attributes.type) | attributes.permissions));
   store_le(raw_, kUidLow, static_cast<std::uint16_t>(attributes.uid));
@@ -136,18 +143,14 @@ void InodeImage::set_attributes(const Attributes& attributes) {
   store_le(raw_, kGidLow, static_cast<std::uint16_t>(attributes.gid));
   store_le(raw_, kGidHigh, static_cast<std::uint16_t>(attributes.gid >> 16));
   store_le(raw_, kExtraIsize, static_cast<std::uint16_t>(kExtraSize));
-  // 34 bits of seconds from 1901 on: the low 32 are signed, two more count periods of 2^32 seconds after that. What
-  // lies outside is clamped, as the kernel does.
-  constexpr std::int64_t kFirst = std::numeric_limits<std::int32_t>::min();
-  const Timestamp& mtime = attributes.mtime;
-  const std::int64_t seconds = std::clamp(mtime.seconds, kFirst, kFirst + (std::int64_t{1} << 34) - 1);
-  const auto low = static_cast<std::int32_t>(static_cast<std::uint32_t>(seconds));
-  const auto epoch = static_cast<std::uint32_t>((seconds - low) >> 32);
-  const std::uint32_t nanoseconds = seconds == mtime.seconds ? mtime.nanoseconds : 0;
+  // The low 32 bits of the seconds are signed, two more count periods of 2^32 seconds after that.
+  const Timestamp mtime = nearest_time(attributes.mtime);
+  const auto low = static_cast<std::int32_t>(static_cast<std::uint32_t>(mtime.seconds));
+  const auto epoch = static_cast<std::uint32_t>((mtime.seconds - low) >> 32);
   for (const auto& [time, extra] :
        {std::pair{kAtime, kAtimeExtra}, {kCtime, kCtimeExtra}, {kMtime, kMtimeExtra}, {kCrtime, kCrtimeExtra}}) {
     store_le(raw_, time, static_cast<std::uint32_t>(low));
-    store_le(raw_, extra, nanoseconds << 2 | epoch);
+    store_le(raw_, extra, mtime.nanoseconds << 2 | epoch);
   }
   if (attributes.type == FileType::kCharacterDevice || attributes.type == FileType::kBlockDevice)
     set_device(block_area(), attributes.device_major, attributes.device_minor);

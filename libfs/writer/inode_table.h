@@ -41,7 +41,11 @@ class InodeImage {
   std::span<const std::byte> block_area() const;
   std::span<std::byte> xattr_area() { return std::span(raw_).subspan(kXattrStart); }
 
-  // Mode, owner, all four times and (of devices) numbers; not links, size, blocks and extended attributes.
+  // The nearest time that an inode can hold: from 1901 (-2^31 seconds) to 2446 (2^34 seconds after that).
+  static Timestamp nearest_time(Timestamp time);
+
+  // Mode, owner, all four times (the nearest) and (of devices) numbers; not links, size, blocks and extended
+  // attributes.
   void set_attributes(const Attributes& attributes);
   void clear() { raw_ = {}; }
 

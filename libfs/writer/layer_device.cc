@@ -58,6 +58,10 @@ Result<void> LayerDevice::drop(BlockRange range) {
   return output_.discard(range);
 }
 
+Result<void> LayerDevice::clear(BlockRange range) {
+  return output_.room_for_zeroes() ? put_zeroes(range) : Result<void>();
+}
+
 Result<void> LayerDevice::finish() {
   Block content;
   Block below;

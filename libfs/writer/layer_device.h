@@ -42,6 +42,9 @@ class LayerDevice {
   // Forgets what this layer wrote to blocks that are no longer in use.
   Result<void> drop(BlockRange range);
 
+  // Blocks that are free now, whatever lies below, read as zeros; unless the layer has no room to say so.
+  Result<void> clear(BlockRange range);
+
   // Writes the metadata blocks that differ from what lies below, in the order of their addresses.
   Result<void> finish();
 

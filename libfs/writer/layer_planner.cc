@@ -16,8 +16,11 @@ constexpr std::string_view kOpaqueMarker = ".wh..wh..opq";
 constexpr std::string_view kLostAndFound = "lost+found";
 constexpr std::size_t kDeepest = 2048;  // directories: what a path of 4096 bytes can name
 constexpr int kMostSymlinks = 40;       // followed for one path, as the kernel does
+constexpr int kMostSteps = 4096;        // for one path: symlinks to long paths through symlinks would multiply them
 constexpr std::uint16_t kMostLinks = 65000;
 constexpr std::size_t kFastSymlink = 60;  // targets below this are kept in the inode
+// Freed blocks in a row, 64 KiB, that are worth the 16 bytes of saying that they read as zeros.
+constexpr std::uint64_t kWorthARecord = 16;
 
 // Names that aufs keeps for itself, of which one has a meaning as an entry: the opaque marker. As parents they have
 // nothing below them that is the image's.
@@ -54,6 +57,8 @@ Result<void> LayerPlanner::apply(LayerArchive& archive) {
     DADI_TRY(const auto entry, archive.next_entry());
     if (!entry) return {};
     ++entries_;
+    if (!entry->hardlink && InodeImage::nearest_time(entry->attributes.mtime) != entry->attributes.mtime)
+      ++clamped_times_;
     DADI_CHECK(add(*entry, archive).context("entry \"{}\"", entry->path));
   }
 }
@@ -75,7 +80,7 @@ Result<Directory*> LayerPlanner::make_directory(Directory& parent, std::string_v
   Child& child = parent.add(name, number, EXT2_FT_DIR);
   child.own = true;
   child.directory = std::make_unique<Directory>(number, parent.number());
-  child.directory->touched = true;
+  child.directory->touched = child.directory->hidden = true;
   return child.directory.get();
 }
 
@@ -99,7 +104,8 @@ Result<std::string> LayerPlanner::link_target(InodeNumber number) {
 Result<LayerPlanner::Stack> LayerPlanner::walk(const std::vector<std::string>& components, bool create) {
   Stack stack{root_.get()};
   std::vector<std::string> rest(components.rbegin(), components.rend());
-  for (int links = 0; !rest.empty();) {
+  for (int links = 0, steps = 0; !rest.empty();) {
+    if (++steps > kMostSteps) return Error::corruption("its path leads through more than {} names", kMostSteps);
     const std::string name = std::move(rest.back());
     rest.pop_back();
     if (name == "..") {
@@ -183,9 +189,11 @@ Result<void> LayerPlanner::whiteout(Directory& parent, std::string_view name) {
 }
 
 Result<void> LayerPlanner::hide_lower(Directory& directory) {
+  if (directory.hidden) return {};  // once is enough, however often a hostile layer says it
   std::vector<std::string> names;
   for (const auto& [name, child] : directory.children()) names.push_back(name);
   for (const std::string& name : names) DADI_CHECK(hide_lower_child(directory, name));
+  directory.hidden = true;
   return {};
 }
 
@@ -484,7 +492,9 @@ Result<void> LayerPlanner::finish() {
   inode_numbers_.settle();
   DADI_CHECK(inodes_.write_back());
   DADI_CHECK(fs_.flush());
-  return device_.finish();
+  DADI_CHECK(device_.finish());
+  for (const BlockRange& range : blocks_.freed(kWorthARecord)) DADI_CHECK(device_.clear(range));
+  return {};
 }
 
 Result<void> LayerPlanner::write_directories() {

@@ -37,6 +37,8 @@ class LayerPlanner {
   Result<void> finish();
 
   std::uint64_t entries() const { return entries_; }
+  // Entries with times that ext4 cannot hold: the nearest that it can stands for them, as when the kernel writes.
+  std::uint64_t clamped_times() const { return clamped_times_; }
   // Whether an error was that the file system is too small, as opposed to the disk that the layer is written to.
   bool out_of_room() const { return blocks_.exhausted() || inode_numbers_.exhausted(); }
 
@@ -92,6 +94,7 @@ class LayerPlanner {
   std::map<InodeNumber, ExtentList> fragmented_;
   BlockStore xattr_blocks_;
   std::uint64_t entries_ = 0;
+  std::uint64_t clamped_times_ = 0;
 };
 
 }  // namespace dadi::fs

@@ -8,18 +8,7 @@ import subprocess
 
 import harness
 from images import Layout
-
-
-def mount(test, disk):
-    """Mounts a disk image read-only for the length of a test."""
-    harness.need_root()
-    point = test.folder / "mounted"
-    point.mkdir()
-    run = subprocess.run(["mount", "-o", "loop,ro,noload", disk, point], capture_output=True, text=True, check=False)
-    if run.returncode:
-        test.skipTest(f"cannot mount a loop device here: {run.stderr.strip()}")
-    test.addCleanup(subprocess.run, ["umount", point], check=True)
-    return point
+from judges import e2fsck, mount
 
 
 def tree_of(top):
@@ -54,8 +43,7 @@ class Mounted(harness.Test):
         harness.need_command("umoci", "e2fsck")
         self.dadi("convert", "oci:source", "oci:image")
         self.dadi("export", "oci:image", "disk")
-        checked = subprocess.run(["e2fsck", "-fn", self.folder / "disk"], capture_output=True, text=True, check=False)
-        self.assertEqual(checked.returncode, 0, checked.stdout)
+        e2fsck(self, self.folder / "disk")
         subprocess.run(["umoci", "unpack", "--image", f"{self.folder}/source:latest", self.folder / "bundle"], check=True,
                        capture_output=True)
         ours, theirs = tree_of(mount(self, self.folder / "disk")), tree_of(self.folder / "bundle/rootfs")

@@ -1,0 +1,32 @@
+// What the archives of one image may take together. An archive of some kilobytes can unfold to petabytes, or to entries
+// without end; who reads it must be able to stop.
+#pragma once
+
+#include <cstdint>
+
+#include "libformat/base/result.h"
+#include "libformat/base/units.h"
+
+namespace dadi::fs {
+
+struct ArchiveLimits {
+  std::uint64_t entries = 4'000'000;
+  Bytes size{~std::uint64_t{0}};  // of the archives, uncompressed: headers, content, and what follows their ends
+};
+
+// One thread at a time; for all layers of an image, one after the other.
+class ArchiveBudget {
+ public:
+  explicit ArchiveBudget(ArchiveLimits limits) : limits_(limits) {}
+
+  // One more entry, or so many bytes more, were read. Errors: exhausted, with a hint.
+  Result<void> take_entry();
+  Result<void> take(Bytes size);
+
+ private:
+  ArchiveLimits limits_;
+  std::uint64_t entries_ = 0;
+  Bytes size_;
+};
+
+}  // namespace dadi::fs
