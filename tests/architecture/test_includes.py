@@ -1,4 +1,5 @@
-"""Reads the #include lines and keeps the arrows between rooms: apps -> libconvert -> libfs -> libformat, and apps -> runtime -> libformat."""
+"""Reads the #include lines and keeps the arrows between rooms: apps -> libconvert -> libfs -> libformat, and
+apps -> runtime -> libformat. Also keeps out of the rooms what does not belong there: clocks, logs, chance."""
 import pathlib
 import re
 import unittest
@@ -23,6 +24,11 @@ FORBIDDEN_IN_LIBFORMAT = {
     "ctime", "time.h", "sys/time.h", "iostream", "ostream", "syslog.h", "cstdio", "stdio.h",
 }
 CLOCKS = re.compile(r"\b(system_clock|steady_clock|high_resolution_clock)::now\b|\bclock_gettime\b|\btime\s*\(\s*(nullptr|NULL|0)\s*\)")
+
+# The rooms that decide what the bytes of an image are, and what would let them depend on more than the input.
+DECIDING = ("libformat", "libfs", "libconvert")
+CHANCE = re.compile(CLOCKS.pattern + r"|\b(getenv|secure_getenv|environ|random_device|getrandom|gethostname|uname|getpid|"
+                    r"hardware_concurrency|setlocale|localtime|localtime_r|mktime)\b")
 
 
 def sources():
@@ -59,6 +65,12 @@ class Includes(unittest.TestCase):
                 for _, name in includes(path):
                     self.assertNotIn(name, FORBIDDEN_IN_LIBFORMAT, path.relative_to(REPOSITORY))
                 self.assertNotRegex(path.read_text(), CLOCKS, path.relative_to(REPOSITORY))
+
+    def test_what_decides_the_bytes_asks_neither_clock_nor_environment_nor_chance(self):
+        for room, path in sources():
+            if room in DECIDING:
+                found = CHANCE.search(path.read_text())
+                self.assertIsNone(found, f"{path.relative_to(REPOSITORY)}: {found}")
 
     def test_libraries_do_not_log(self):
         for room, path in sources():

@@ -1,14 +1,16 @@
 """dadi convert, end to end: the shape of the result, and what is in it."""
 import gzip
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
 
 import harness
 from harness import NOT_FOUND, UNSUPPORTED, USAGE, sha256_of
-from images import (MANIFEST, Layout, device, digest_of, docker_archive, entry, folder, hardlink, opaque, read_manifest,
+from images import (LAYER, MANIFEST, Layout, device, digest_of, docker_archive, entry, folder, hardlink, opaque, read_manifest,
                     small_debian, symlink, tar_of, whiteout)
 
 OVERLAYBD = "containerd.io/snapshot/overlaybd/"
@@ -19,6 +21,15 @@ def golden_layers(layout, **options):
     harness.need(harness.GOLDEN)
     raws = [gzip.decompress((harness.GOLDEN / f"layers/layer{i}.tgz").read_bytes()) for i in (0, 1)]
     layout.add_image(raws, **options)
+
+
+def alternating(size):
+    """An archive of one file, "big", of `size` bytes: blocks of zeros and of numbers by turns; a mebibyte at a time."""
+    info, _ = entry("big", size=size)
+    yield info.tobuf(tarfile.GNU_FORMAT)
+    for at in range(0, size, 1 << 20):
+        yield b"".join(bytes(4096) + number.to_bytes(8, "little") * 512 for number in range(at >> 13, (at + (1 << 20)) >> 13))
+    yield bytes(1024)
 
 
 class Shape(harness.Test):
@@ -108,6 +119,50 @@ class Compressions(harness.Test):
         manifest, _ = read_manifest(self.folder / "image")
         paths = [self.folder / "image/blobs" / layer["digest"].replace(":", "/") for layer in manifest["layers"]]
         self.assertIn(sha256_of(self.folder / "disk"), self.strict_reader("device", *paths))
+
+
+class ManyRecords(harness.Test):
+    """A file of zero and data blocks by turns needs a record for each data block; the runtime's limit is a million."""
+
+    def blob_of(self, size):
+        """Converts a file of that size, and gives the layer's blob and what the strict reader counted in it."""
+        harness.need_command("zstd")
+        layout = Layout(self.folder / "source")
+        packed, sha256 = self.folder / "layer.zst", hashlib.sha256()
+        with open(packed, "wb") as out, subprocess.Popen(["zstd", "-q", "-1"], stdin=subprocess.PIPE, stdout=out) as zstd:
+            for piece in alternating(size):
+                sha256.update(piece)
+                zstd.stdin.write(piece)
+            zstd.stdin.close()
+            self.assertEqual(zstd.wait(), 0)
+        digest, length = "sha256:" + sha256_of(packed), packed.stat().st_size
+        packed.rename(layout.blob_path(digest))
+        layout.add_manifest([{"mediaType": LAYER + "+zstd", "digest": digest, "size": length}],
+                            ["sha256:" + sha256.hexdigest()])
+        self.dadi("convert", "--virtual-size", str(size + size // 32 + (16 << 20)), "oci:source", "oci:image")
+        manifest, _ = read_manifest(self.folder / "image")
+        blob = self.folder / "image/blobs" / manifest["layers"][0]["digest"].replace(":", "/")
+        return blob, int(re.search(r" records=(\d+)", self.strict_reader("check", "--modern", blob))[1])
+
+    def expect_same_device(self, blob):
+        self.dadi("export", "oci:image", "disk")
+        self.assertIn(sha256_of(self.folder / "disk"), self.strict_reader("device", blob))
+
+    def test_a_record_for_each_block_of_data(self):
+        blob, records = self.blob_of(64 << 20)
+        self.assertGreater(records, 8 << 10)
+        self.expect_same_device(blob)
+
+    def test_near_the_limit_and_past_it(self):
+        harness.need_long()
+        for gib, least in ((6, 786_432), (8, 900_000)):
+            with self.subTest(gib):
+                blob, records = self.blob_of(gib << 30)
+                self.assertGreaterEqual(records, least)
+                self.assertLess(records, 999_937)
+                self.expect_same_device(blob)
+                shutil.rmtree(self.folder / "image")
+                shutil.rmtree(self.folder / "source")
 
 
 class Golden(harness.Test):
