@@ -131,6 +131,7 @@ Result<BlockImage> open_block_image(Session& session, const ImageOptions& option
 
 Result<std::shared_ptr<const lsmt::StackReader>> stack(std::vector<BlockLayer> layers) {
   std::vector<lsmt::LayerReader> readers;
+  readers.reserve(layers.size());
   for (BlockLayer& layer : layers) readers.push_back(std::move(layer.reader));
   DADI_TRY(auto device, lsmt::StackReader::open(std::move(readers)));
   return std::shared_ptr<const lsmt::StackReader>(std::move(device));

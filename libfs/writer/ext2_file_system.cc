@@ -167,7 +167,8 @@ void set_identity(ext2_filsys fs, const FormatOptions& options) {
   super.s_checksum_type = EXT2_CRC32C_CHKSUM;
   ext2fs_init_csum_seed(fs);
   super.s_def_hash_version = EXT2_HASH_HALF_MD4;
-  super.s_flags |= EXT2_FLAGS_SIGNED_HASH;  // whatever `char` is on this machine
+  // The library says what `char` is on this machine, which must not show.
+  super.s_flags = (super.s_flags & ~static_cast<__u32>(EXT2_FLAGS_UNSIGNED_HASH)) | EXT2_FLAGS_SIGNED_HASH;
   super.s_max_mnt_count = static_cast<__u16>(-1);
   super.s_default_mount_opts = EXT2_DEFM_XATTR_USER | EXT2_DEFM_ACL;
   super.s_want_extra_isize = super.s_min_extra_isize = 32;

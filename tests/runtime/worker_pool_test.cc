@@ -19,11 +19,11 @@ TEST(WorkerPool, RunsEveryTaskBeforeItEnds) {
 }
 
 TEST(WorkerPool, RunsAsManyTasksAtOnceAsItHasThreadsAndNoMore) {
-  WorkerPool pool("test", 4);
   std::latch all_here(4);
   std::promise<void> go;
   const std::shared_future<void> gone = go.get_future().share();
   std::atomic<bool> fifth = false;
+  WorkerPool pool("test", 4);  // ends first: its tasks look at the others
   for (int i = 0; i < 4; ++i) {
     pool.submit([&] {
       all_here.count_down();
