@@ -1,0 +1,118 @@
+#include "runtime/nbd/job.h"
+
+#include <algorithm>
+
+#include "libformat/base/bytes.h"
+#include "runtime/nbd/byte_reads.h"
+
+namespace dadi::nbd {
+namespace {
+
+constexpr std::size_t kMostHelpers = 8;              // threads that share a read
+constexpr std::uint64_t kPrefetchPiece = 256 << 10;  // bytes
+
+Result<void> fill(Job& job, Job::Piece& piece, bool memory_only) {
+  const auto data = job.buffer.bytes().subspan(piece.offset, piece.size);
+  const ReadContext context{.stop = job.stop, .memory_only = memory_only};
+  DADI_CHECK(read_bytes(*job.device, Bytes{job.request.offset + piece.offset}, data, context));
+  piece.zero = all_zero(data);
+  return {};
+}
+
+void fill_waiting(const std::shared_ptr<Job>& job, Job::Piece& piece, runtime::WorkerPool& waiting) {
+  waiting.submit([job, &piece] {
+    if (auto filled = fill(*job, piece, false); !filled) job->fail(std::move(filled.error()));
+    Job::finish(job);
+  });
+}
+
+// Takes pieces until there are none; hands those that memory does not have to threads that may wait.
+void fill_pieces(const std::shared_ptr<Job>& job, runtime::WorkerPool& waiting) {
+  while (true) {
+    const std::size_t index = job->next_piece++;
+    if (index >= job->pieces.size()) return;
+    Job::Piece& piece = job->pieces[index];
+    if (piece.zero) continue;
+    auto filled = fill(*job, piece, true);
+    if (!filled && filled.error().code() == ErrorCode::kWouldBlock) {
+      fill_waiting(job, piece, waiting);
+      continue;
+    }
+    if (!filled) job->fail(std::move(filled.error()));
+    Job::finish(job);
+  }
+}
+
+// Reads what there is to read, and forgets it: the layers' caches keep it.
+Result<void> prefetch(const Job& job) {
+  const Sectors end = whole_sectors(Bytes{round_up(job.request.offset + job.request.length, kSectorSize)});
+  Buffer scratch(kPrefetchPiece);
+  if (scratch.size() == 0) return Error::exhausted("out of memory");
+  const ReadContext context{.stop = job.stop, .read_class = ReadClass::kPrefetch};
+  for (Sectors at = whole_sectors(Bytes{job.request.offset}); at < end;) {
+    if (job.stop.stop_requested()) return Error::cancelled("the client is gone");
+    DADI_TRY(Extent extent, job.device->next_extent(at));
+    extent.length = std::min(extent.length, end - at);
+    if (extent.kind == Extent::Kind::kData) {
+      extent.length = std::min(extent.length, whole_sectors(Bytes{kPrefetchPiece}));
+      DADI_CHECK(job.device->read_at(at, scratch.bytes().first(to_bytes(extent.length).value), context));
+    }
+    at += extent.length;
+  }
+  return {};
+}
+
+Result<void> change(Job& job) {
+  const Sectors at = whole_sectors(Bytes{job.request.offset});
+  const Sectors length = whole_sectors(Bytes{job.request.length});
+  switch (job.request.command) {
+    case Command::kWrite:
+      return job.writer->write_at(at, job.buffer.bytes().first(job.request.length));
+    case Command::kWriteZeroes:
+      // A zeroed segment is no hole, and is as fast as it gets: NO_HOLE and FAST_ZERO ask for nothing more.
+      return job.writer->write_zeroes(at, length);
+    case Command::kTrim:
+      return job.writer->discard(at, length);
+    default:
+      return {};
+  }
+}
+
+Result<void> perform(Job& job) {
+  if (job.request.command == Command::kCache) return prefetch(job);
+  if (job.request.command == Command::kFlush) return job.writer->flush();
+  if (job.request.length > 0) DADI_CHECK(change(job));
+  if ((job.request.flags & kFua) != 0) return job.writer->flush();
+  return {};
+}
+
+}  // namespace
+
+void Job::fail(Error failure) {
+  const std::lock_guard lock(mutex);
+  if (!error) error = std::move(failure);
+}
+
+void Job::finish(const std::shared_ptr<Job>& job) {
+  if (--job->unfinished == 0) job->mailbox->leave(job);
+}
+
+void submit_read(const std::shared_ptr<Job>& job, const Workers& workers) {
+  const std::size_t helpers = std::min<std::size_t>(job->unfinished, kMostHelpers);
+  for (std::size_t i = 0; i < helpers; ++i) {
+    workers.computing.submit([job, &waiting = workers.waiting] { fill_pieces(job, waiting); });
+  }
+}
+
+void submit_waiting_read(const std::shared_ptr<Job>& job, const Workers& workers) {
+  for (Job::Piece& piece : job->pieces) fill_waiting(job, piece, workers.waiting);
+}
+
+void submit_other(const std::shared_ptr<Job>& job, const Workers& workers) {
+  workers.waiting.submit([job] {
+    if (auto done = perform(*job); !done) job->fail(std::move(done.error()));
+    Job::finish(job);
+  });
+}
+
+}  // namespace dadi::nbd

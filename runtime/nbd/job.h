@@ -1,0 +1,59 @@
+// A request that other threads work on.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "runtime/nbd/buffer.h"
+#include "runtime/nbd/export.h"
+#include "runtime/nbd/mailbox.h"
+#include "runtime/nbd/protocol.h"
+
+namespace dadi::nbd {
+
+// Made by the thread that serves the client, handed to workers, and left in the mailbox when the last of them is done.
+// It owns what it works with: the client may be gone by then.
+struct Job {
+  Job(const Request& of, const Export& served, std::shared_ptr<Mailbox> home, std::stop_token ended)
+      : request(of), device(served.device), writer(served.writer), mailbox(std::move(home)), stop(std::move(ended)) {}
+
+  const Request request;
+  const std::shared_ptr<const BlockReader> device;
+  const std::shared_ptr<BlockWriter> writer;
+  const std::shared_ptr<Mailbox> mailbox;
+  const std::stop_token stop;
+
+  Buffer buffer;  // of a read or write: its data, request.length bytes, at the front
+
+  // A read in pieces, each filled by one thread.
+  struct Piece {
+    std::size_t offset;  // in the data
+    std::size_t size;
+    bool zero;  // reads as zeros: known beforehand and then not filled, or found
+  };
+  std::vector<Piece> pieces;
+  std::atomic<std::size_t> next_piece = 0;
+  std::atomic<std::size_t> unfinished = 1;  // pieces, or the job as a whole
+
+  std::mutex mutex;
+  std::optional<Error> error;  // guarded by mutex until the job is in the mailbox: the first one
+
+  void fail(Error failure);
+  // One of the unfinished is done; the last one leaves the job in the mailbox.
+  static void finish(const std::shared_ptr<Job>& job);
+};
+
+// Each takes the job to workers and returns. REQUIRES: job->buffer holds or takes request.length bytes; a read has
+// pieces, those that are not `zero` to be filled, and `unfinished` counts those.
+void submit_read(const std::shared_ptr<Job>& job, const Workers& workers);
+// For a read that memory has already been asked for, in vain.
+void submit_waiting_read(const std::shared_ptr<Job>& job, const Workers& workers);
+// Writes, zeroes, trims, flushes, prefetches: whatever the request says.
+void submit_other(const std::shared_ptr<Job>& job, const Workers& workers);
+
+}  // namespace dadi::nbd
