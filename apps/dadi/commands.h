@@ -11,6 +11,7 @@ void add_inspect(CommandLine& line, Session& session);
 void add_check(CommandLine& line, Session& session);
 void add_verify(CommandLine& line, Session& session);
 void add_export(CommandLine& line, Session& session);
+void add_serve(CommandLine& line, Session& session);
 void add_ls(CommandLine& line, Session& session);
 void add_cat(CommandLine& line, Session& session);
 void add_zfile(CommandLine& line, Session& session);

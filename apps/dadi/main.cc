@@ -22,6 +22,7 @@ void add_commands(CommandLine& line, Session& session) {
   add_check(line, session);
   add_verify(line, session);
   add_export(line, session);
+  add_serve(line, session);
   add_ls(line, session);
   add_cat(line, session);
   add_zfile(line, session);

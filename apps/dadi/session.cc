@@ -84,7 +84,7 @@ void Session::print_error(const Error& error) {
 void Session::finish(Result<void> result) {
   if (progress_) progress_->stop();
   if (auto flushed = out_.flush(); result && !flushed) result = std::move(flushed);
-  exit_status_ = static_cast<int>(partial_ ? ExitCode::kPartial : ExitCode::kOk);
+  exit_status_ = partial_ ? static_cast<int>(ExitCode::kPartial) : success_status_;
   if (result) return;
   if (out_.closed()) {
     exit_status_ = kExitSignalBase + SIGPIPE;

@@ -70,6 +70,8 @@ class Session {
   // The command did only a part of what was asked (and has said which): the exit status is 3 unless finish() gets an
   // error.
   void mark_partial() { partial_ = true; }
+  // If finish() gets no error, the exit status is that of another program that ran for this command.
+  void end_as(int exit_status) { success_status_ = exit_status; }
   int exit_status() const { return exit_status_; }
 
  private:
@@ -86,6 +88,7 @@ class Session {
   std::once_flag progress_made_;
   std::vector<std::shared_ptr<void>> kept_;
   bool partial_ = false;
+  int success_status_ = 0;
   int exit_status_ = 0;
 };
 

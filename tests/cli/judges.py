@@ -5,10 +5,10 @@ import harness
 from images import Layout
 
 
-def mount(test, disk):
-    """Mounts a disk image read-only for the length of a test."""
+def mount(test, disk, name="mounted"):
+    """Mounts a disk image read-only for the length of a test, on a folder of that name."""
     harness.need_root()
-    point = test.folder / "mounted"
+    point = test.folder / name
     point.mkdir()
     run = subprocess.run(["mount", "-o", "loop,ro,noload", disk, point], capture_output=True, text=True, check=False)
     if run.returncode:
