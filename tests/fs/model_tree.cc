@@ -446,7 +446,7 @@ TEST(TreeModel, AHugeHoleCostsNothing) {
   const auto model = model_of({TarBuilder()
                                    .pax({{"GNU.sparse.size", "17592186040320"},
                                          {"GNU.sparse.numblocks", "1"},
-                                         {"GNU.sparse.map", "17592186044000,4"}})
+                                         {"GNU.sparse.map", "17592186040000,4"}})
                                    .file("vast", "data")});
   EXPECT_EQ(model->find("vast")->size, Bytes{17592186040320});
 }
