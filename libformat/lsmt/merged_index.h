@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "libformat/blob/block_reader.h"
+#include "libformat/lsmt/cache_line_allocator.h"
 #include "libformat/lsmt/search_tree.h"
 #include "libformat/lsmt/segment.h"
 
@@ -77,7 +78,7 @@ class MergedIndex {
     std::uint64_t high_;
   };
   static_assert(sizeof(std::uint64_t) * 2 == 16);
-  using Entries = std::vector<Entry>;
+  using Entries = std::vector<Entry, CacheLineAllocator<Entry>>;
 
   MergedIndex(Entries entries, Sectors size);
 

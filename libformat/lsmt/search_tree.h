@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "libformat/base/units.h"
+#include "libformat/lsmt/cache_line_allocator.h"
 
 namespace dadi::lsmt {
 
@@ -50,7 +51,8 @@ class SearchTree {
     template <typename KeyAt>
     Levels(std::size_t count, KeyAt key);
 
-    std::vector<Node> nodes;  // the bottom level first; keys that a last node lacks are the largest number
+    std::vector<Node, CacheLineAllocator<Node>>
+        nodes;                          // the bottom level first; keys that a last node lacks are the largest number
     std::array<std::size_t, 24> first;  // node of each level, from the bottom
     std::size_t levels;
   };
