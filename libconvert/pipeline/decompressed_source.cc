@@ -68,7 +68,7 @@ class GzipSource final : public DecompressedSource {
   explicit GzipSource(Input input)
       : input_(std::move(input)), state_(std::make_unique<inflate_state>()), out_(kOutput) {
     isal_inflate_init(state_.get());
-    state_->crc_flag = ISAL_GZIP;
+    begin_member();
   }
 
   Result<std::span<const std::byte>> next() override {
@@ -85,15 +85,14 @@ class GzipSource final : public DecompressedSource {
         }
         if (padded_) return Error::corruption("gzip: something else follows the compressed data");
         isal_inflate_reset(state_.get());
-        state_->crc_flag = ISAL_GZIP;
+        begin_member();
       }
       const std::uint32_t room = state_->avail_out;
       const auto part = in.first(std::min<std::size_t>(in.size(), 1u << 30));
       // The library does not write to its input, though it does not say so.
       state_->next_in = const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(part.data()));
       state_->avail_in = static_cast<std::uint32_t>(part.size());
-      if (const int code = isal_inflate(state_.get()); code < 0 || code == ISAL_NEED_DICT)
-        return Error::corruption("gzip: the compressed data is damaged (code {})", code);
+      DADI_CHECK(in_header_ ? read_header() : inflate());
       input_.consume(part.size() - state_->avail_in);
       if (in.empty() && state_->avail_out == room && state_->block_state != ISAL_BLOCK_FINISH)
         return Error::corruption("gzip: the compressed data is cut short");
@@ -103,8 +102,32 @@ class GzipSource final : public DecompressedSource {
   std::string_view compression() const override { return "gzip"; }
 
  private:
+  void begin_member() {
+    isal_gzip_header_init(&header_);
+    in_header_ = true;
+    state_->crc_flag = ISAL_GZIP_NO_HDR_VER;
+  }
+
+  // A member's header, or as much of it as has come. isal_inflate could do it too, but forgets where it was when a
+  // header comes in several pieces (version 2.30).
+  Result<void> read_header() {
+    const int code = isal_read_gzip_header(state_.get(), &header_);
+    if (code != ISAL_DECOMP_OK && code != ISAL_END_INPUT)
+      return Error::corruption("gzip: a member's header is damaged (code {})", code);
+    in_header_ = code == ISAL_END_INPUT;
+    return {};
+  }
+
+  Result<void> inflate() {
+    if (const int code = isal_inflate(state_.get()); code < 0 || code == ISAL_NEED_DICT)
+      return Error::corruption("gzip: the compressed data is damaged (code {})", code);
+    return {};
+  }
+
   Input input_;
   std::unique_ptr<inflate_state> state_;
+  isal_gzip_header header_{};
+  bool in_header_ = true;
   std::vector<std::byte> out_;
   bool padded_ = false;
 };

@@ -51,10 +51,12 @@ Result<std::string> decompress(const std::string& compressed, std::size_t piece 
   return read_all(*source);
 }
 
-std::string gzip(const std::string& text) {
+// `header`: what the member's header says, if it is to say more than it must.
+std::string gzip(const std::string& text, gz_header* header = nullptr) {
   z_stream stream{};
   EXPECT_EQ(deflateInit2(&stream, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  std::string out(deflateBound(&stream, text.size()) + 64, '\0');
+  if (header != nullptr) EXPECT_EQ(deflateSetHeader(&stream, header), Z_OK);
+  std::string out(deflateBound(&stream, text.size()) + 512, '\0');
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
   stream.avail_in = static_cast<uInt>(text.size());
   stream.next_out = reinterpret_cast<Bytef*>(out.data());
@@ -93,6 +95,21 @@ TEST(DecompressedSource, ReadsSeveralMembersAndFrames) {
     EXPECT_EQ(decompress(gzip(a) + gzip("b") + gzip("") + gzip(a), piece).value(), a + "b" + a);
     EXPECT_EQ(decompress(zstd(a) + zstd("b") + zstd("") + zstd(a), piece).value(), a + "b" + a);
   }
+}
+
+TEST(DecompressedSource, ReadsGzipHeadersThatComeInPieces) {
+  std::string extra(50, 'e');
+  std::string name(40, 'n');
+  gz_header header{};
+  header.extra = reinterpret_cast<Bytef*>(extra.data());
+  header.extra_len = static_cast<uInt>(extra.size());
+  header.name = header.comment = reinterpret_cast<Bytef*>(name.data());
+  header.hcrc = 1;
+  const std::string text = sample(1000);
+  const std::string members = gzip(text, &header) + gzip("") + gzip(text, &header);
+  for (std::size_t piece = 1; piece < 300; ++piece) EXPECT_EQ(decompress(members, piece).value(), text + text) << piece;
+  for (std::size_t size = 5; size < 150; ++size)
+    EXPECT_EQ(decompress(members.substr(0, size), 3).error().code(), ErrorCode::kCorruption) << size;
 }
 
 TEST(DecompressedSource, OverlooksZeroPaddingBehindGzipAndNothingElse) {
