@@ -37,6 +37,7 @@ TEST(ExitCode, IsWhatTheDocumentationPromisesForEachKindOfError) {
       {ErrorCode::kDenied, 6},
       {ErrorCode::kExhausted, 1},
       {ErrorCode::kBusy, 9},
+      {ErrorCode::kWouldBlock, 1},
       {ErrorCode::kHostLacks, 10},
       {ErrorCode::kCancelled, 1},
       {ErrorCode::kInternal, 1},

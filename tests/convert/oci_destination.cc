@@ -284,17 +284,24 @@ TEST_F(Destination, TwoProcessesWritingFiftyTagsEachLoseNone) {
 TEST_F(Destination, ProcessesThatGiveUpDoNotPullTheFolderFromUnderOthers) {
   std::vector<pid_t> children;
   children.push_back(in_child([&] {
-    for (int i = 0; i < 200; ++i)
-      if (!open_destination(to(":gone"))) return false;
+    for (int i = 0; i < 200; ++i) {
+      const auto opened = open_destination(to(":gone"));
+      if (!opened) {
+        ADD_FAILURE() << opened.error().message();
+        return false;
+      }
+    }
     return true;
   }));
   children.push_back(in_child([&] {
     for (int i = 0; i < 100; ++i) {
       const fs::path own = layout();
       if (!write_image(to(":kept"), "x") || layer_of(to(":kept")) != "x") return false;
-      fs::remove_all(own / "blobs");
-      fs::remove(own / "index.json");
-      fs::remove(own / "oci-layout");
+      if (const auto lock = FileLock::acquire(own / ".dadi.lock")) {  // the other one must not see half a layout
+        fs::remove_all(own / "blobs");
+        fs::remove(own / "index.json");
+        fs::remove(own / "oci-layout");
+      }
       std::error_code ignored;
       fs::remove(own, ignored);  // the other one may be in it
     }
