@@ -8,7 +8,7 @@ import time
 import harness
 from harness import CORRUPT, FAILURE, UNSUPPORTED
 from images import LAYER, Layout, digest_of, entry, folder, hardlink, opaque, symlink, tar_of, whiteout
-from judges import Judged
+from judged import Judged
 
 PASSWD = [folder("etc", mode=0o770), entry("/etc/passwd", b"inside")]
 BASE = [folder("/etc/"), entry("/etc/passwd", b"inside"), entry("/etc/whitedout", b"here")]

@@ -12,7 +12,7 @@ import harness
 from harness import CORRUPT, DENIED, FAILURE, NOT_FOUND, OK, UNSUPPORTED, USAGE, environment
 from images import Layout, docker_archive, small_debian
 
-COMMANDS = ["convert", "inspect", "check", "verify", "export", "ls", "cat", "zfile", "version"]
+COMMANDS = ["convert", "inspect", "check", "verify", "export", "ls", "cat", "serve", "zfile", "version"]
 
 
 class Usage(harness.Test):
@@ -74,6 +74,20 @@ class Help(harness.Test):
             for line in self.dadi(*words, "--help").text.splitlines():
                 self.assertLessEqual(len(line), 120, words)
 
+    def serve_for_a_moment(self, example, path):
+        """Runs an example that would go on until a signal comes."""
+        harness.need_command("openssl")
+        for certificate, key in (("ca.pem", "ca.key"), ("cert.pem", "key.pem")):
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                            "/CN=localhost", "-keyout", key, "-out", certificate], cwd=self.folder, check=True, capture_output=True)
+        with subprocess.Popen(["bash", "-c", f"exec {example}"], cwd=self.folder, text=True, env=environment(PATH=path),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as serving:
+            uri = serving.stdout.readline()
+            serving.send_signal(signal.SIGTERM)
+            _, said = serving.communicate(timeout=60)
+        self.assertEqual(serving.returncode, OK, f"{example}\n{said}")
+        self.assertRegex(uri, "^nbds?", example)
+
     def test_examples_work_when_pasted(self):
         layout = Layout(self.folder / "debian")
         layout.add_image(small_debian())
@@ -84,8 +98,12 @@ class Help(harness.Test):
             text = self.dadi(*words, "--help").text
             (self.folder / "disk.img").write_bytes(os.urandom(100_000))  # not what export made of it: 64 GiB
             for example in re.findall(r"^  (dadi .*)$", text.split("\n\n")[0], re.MULTILINE):
-                if "jq" in shlex.split(example):
-                    harness.need_command("jq")
+                for tool in {"jq", "nbdinfo", "nbdcopy"}.intersection(re.findall(r"[a-z]+", example)):
+                    harness.need_command(tool)
+                if example.startswith("dadi serve ") and "--run" not in example:
+                    self.serve_for_a_moment(example, path)
+                    ran += 1
+                    continue
                 run = subprocess.run(["bash", "-o", "pipefail", "-c", example], cwd=self.folder, text=True,
                                      env=environment(PATH=path), capture_output=True, check=False, timeout=600)
                 self.assertIn(run.returncode, (OK, 128 + signal.SIGPIPE), f"{example}\n{run.stderr}")

@@ -8,7 +8,7 @@ import subprocess
 
 import harness
 from images import Layout
-from judges import e2fsck, mount
+from judged import e2fsck, mount
 
 
 def tree_of(top):

@@ -12,7 +12,7 @@ import tarfile
 import harness
 from harness import CORRUPT, UNSUPPORTED
 from images import LAYER, Layout, device, digest_of, entry, folder, hardlink, opaque, symlink, tar_of, whiteout
-from judges import Judged, mount
+from judged import Judged, mount
 
 
 def names_in(top):
