@@ -97,7 +97,8 @@ TEST_F(FileBlobMemory, ReadFromMemoryAloneFailsWhereTheDiskWouldBeAsked) {
 
 TEST_F(FileBlobMemory, ReadPastTheEndIsCorruptionFromMemoryToo) {
   test::Data out(1);
-  expect_error(blob_->read_at({content_.size()}, out, {.stop = {}, .memory_only = true}), ErrorCode::kCorruption, "past the end");
+  expect_error(blob_->read_at({content_.size()}, out, {.stop = {}, .memory_only = true}), ErrorCode::kCorruption,
+               "past the end");
 }
 
 }  // namespace
