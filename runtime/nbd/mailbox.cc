@@ -16,6 +16,7 @@ Result<std::shared_ptr<Mailbox>> Mailbox::create() {
 void Mailbox::leave(std::shared_ptr<Job> job) {
   {
     const std::lock_guard lock(mutex_);
+    if (closed_) return;
     jobs_.push_back(std::move(job));
     if (full_.exchange(true, std::memory_order_acq_rel)) return;  // whoever came first wakes
   }
@@ -37,6 +38,13 @@ std::vector<std::shared_ptr<Job>> Mailbox::take() {
   const std::lock_guard lock(mutex_);
   full_.store(false, std::memory_order_release);
   return std::exchange(jobs_, {});
+}
+
+void Mailbox::close() {
+  std::vector<std::shared_ptr<Job>> left;  // let go when the lock is released
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  left.swap(jobs_);
 }
 
 }  // namespace dadi::nbd

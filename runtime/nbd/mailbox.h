@@ -28,6 +28,10 @@ class Mailbox {
   std::vector<std::shared_ptr<Job>> take();
   bool empty() const { return !full_.load(std::memory_order_acquire); }
 
+  // Nobody takes any more: what is there, and what comes, is let go. Jobs hold their mailbox, so that without this the
+  // two would keep each other.
+  void close();
+
   // Readable when something was left since the last call of quiet().
   int fd() const { return event_.get(); }
   void quiet();
@@ -37,7 +41,8 @@ class Mailbox {
 
   const UniqueFd event_;
   std::mutex mutex_;
-  std::vector<std::shared_ptr<Job>> jobs_;  // guarded by mutex_
+  std::vector<std::shared_ptr<Job>> jobs_;  // this and the next guarded by mutex_
+  bool closed_ = false;
   std::atomic<bool> full_ = false;
 };
 

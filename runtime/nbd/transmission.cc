@@ -59,6 +59,7 @@ Transmission::Transmission(const Agreement& agreement, Surroundings surroundings
 
 Transmission::~Transmission() {
   stop_.request_stop();
+  around_.mailbox->close();
 }
 
 Result<std::size_t> Transmission::consume(std::span<const std::byte> input, Output& out) {
