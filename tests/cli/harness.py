@@ -20,6 +20,7 @@ BINARY = os.environ.get("DADI_BINARY", str(REPOSITORY / "build/release/bin/dadi"
 SHARED = pathlib.Path(os.environ.get("DADI_SHARED", REPOSITORY.parent / "shared"))
 GOLDEN = SHARED / "golden"
 ALL_SKIPPED = 77  # tells ctest that a file could test nothing here
+LEAKS_OF_OTHERS = REPOSITORY / "tests/leaks-of-others.supp"
 SANITIZER_STATUS = 99  # no exit status of dadi
 
 # Exit statuses, as documented.
@@ -46,7 +47,7 @@ def environment(**changes):
     """The environment that dadi runs in: nothing of the user's own settings, and `changes` (None removes)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("DADI_")}
     env.update({"XDG_CONFIG_HOME": "/nonexistent", "NO_COLOR": "1",
-                "ASAN_OPTIONS": f"exitcode={SANITIZER_STATUS}", "LSAN_OPTIONS": f"exitcode={SANITIZER_STATUS}",
+                "ASAN_OPTIONS": f"exitcode={SANITIZER_STATUS}", "LSAN_OPTIONS": f"exitcode={SANITIZER_STATUS}:print_suppressions=0:suppressions={LEAKS_OF_OTHERS}",
                 "UBSAN_OPTIONS": f"exitcode={SANITIZER_STATUS}:print_stacktrace=1",
                 "TSAN_OPTIONS": f"exitcode={SANITIZER_STATUS}"})
     for name, value in changes.items():
