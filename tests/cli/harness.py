@@ -6,6 +6,7 @@ variable. DADI_SHARED is the folder with the golden blobs and the strict reader,
 import gzip
 import hashlib
 import json
+import mmap
 import os
 import pathlib
 import shutil
@@ -134,6 +135,12 @@ def need_command(*names):
     for name in names:
         if shutil.which(name) is None:
             raise unittest.SkipTest(f"{name} is not installed")
+
+
+def is_sanitized():
+    """Whether dadi was built with a sanitizer, whose memory is not dadi's."""
+    with open(BINARY, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"__asan_init") >= 0 or content.find(b"__tsan_init") >= 0
 
 
 def need_long():
