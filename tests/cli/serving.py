@@ -12,6 +12,7 @@ from images import Layout, entry, folder, symlink, whiteout
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # the one that has libnbd's module
 NBD_MAGIC, OPTION_MAGIC, OPTION_REPLY_MAGIC = b"NBDMAGIC", b"IHAVEOPT", 0x3E889045565A9
+GREETING = NBD_MAGIC + OPTION_MAGIC + b"\0\3"
 REQUEST_MAGIC, SIMPLE_REPLY_MAGIC = 0x25609513, 0x67446698
 EXPORT_NAME, ABORT, LIST, STARTTLS, INFO, GO, STRUCTURED_REPLY, LIST_META, SET_META = 1, 2, 3, 5, 6, 7, 8, 9, 10
 ACK, UNSUPPORTED, POLICY, INVALID, TLS_REQUIRED, UNKNOWN, TOO_BIG = 1, *(2**31 + n for n in (1, 2, 3, 5, 6, 9))
@@ -94,7 +95,7 @@ class Raw:
         return data
 
     def greet(self, flags=3):
-        self.test.assertEqual(self.receive(18), NBD_MAGIC + OPTION_MAGIC + b"\0\3")
+        self.test.assertEqual(self.receive(18), GREETING)
         self.send(struct.pack(">I", flags))
         return self
 

@@ -6,8 +6,8 @@ import struct
 import time
 
 import harness
-from serving import (ABORT, ACK, EXPORT_NAME, GO, INFO, INVALID, LIST, LIST_META, OPTION_MAGIC, POLICY, SET_META, STARTTLS,
-                     STRUCTURED_REPLY, TLS_REQUIRED, TOO_BIG, UNKNOWN, UNSUPPORTED, ServeTest)
+from serving import (ABORT, ACK, EXPORT_NAME, GO, GREETING, INFO, INVALID, LIST, LIST_META, OPTION_MAGIC, POLICY,
+                     SET_META, STARTTLS, STRUCTURED_REPLY, TLS_REQUIRED, TOO_BIG, UNKNOWN, UNSUPPORTED, ServeTest)
 
 EPERM, EINVAL, ENOSPC = 1, 22, 28
 READ, WRITE, DISCONNECT, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS = range(8)
@@ -19,7 +19,10 @@ def u32(value):
 
 class BadPeers(ServeTest):
     def check_alive(self, server):
-        client = server.connect().greet().go()
+        self.check_served(server.connect().greet())
+
+    def check_served(self, client):
+        client.go()
         client.request(READ, 1024, 1024)
         self.assertEqual(client.simple_reply(1024), (0, self.superblock))
         client.request(DISCONNECT, 0, 0)
@@ -110,11 +113,12 @@ class BadPeers(ServeTest):
             self.assertLess(resident, (4 * 34 + 100) << 10)
 
     def admitted(self, server):
-        """A client, once the server has noticed that somebody else is gone."""
+        """A client that has been greeted, once the server has noticed that somebody else is gone."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             client = server.connect()
-            if client.receive(8) == b"NBDMAGIC":
+            if client.receive(18) == GREETING:
+                client.send(u32(3))
                 return client
             client.socket.close()
             time.sleep(0.05)
@@ -127,8 +131,7 @@ class BadPeers(ServeTest):
         silent.append(self.admitted(server))
         self.assertTrue(server.connect().ended())  # one too many
         silent.pop(0).socket.close()
-        self.admitted(server).socket.close()
-        self.check_alive(server)
+        self.check_served(self.admitted(server))
         self.assertIn("turned away", server.said())
 
 
