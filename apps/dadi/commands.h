@@ -14,6 +14,11 @@ void add_export(CommandLine& line, Session& session);
 void add_serve(CommandLine& line, Session& session);
 void add_ls(CommandLine& line, Session& session);
 void add_cat(CommandLine& line, Session& session);
+void add_attach(CommandLine& line, Session& session);
+void add_detach(CommandLine& line, Session& session);
+void add_ps(CommandLine& line, Session& session);
+void add_stats(CommandLine& line, Session& session);
+void add_doctor(CommandLine& line, Session& session);
 void add_zfile(CommandLine& line, Session& session);
 void add_version(CommandLine& line, Session& session);
 

@@ -8,24 +8,23 @@ namespace {
 struct Row {
   ErrorCode code;
   ExitCode exit;
-  std::string_view name;
 };
 
 constexpr std::array kTable = {
-    Row{ErrorCode::kNotFound, ExitCode::kNotFound, "not_found"},
-    Row{ErrorCode::kInvalidArgument, ExitCode::kUsage, "invalid_argument"},
-    Row{ErrorCode::kCorruption, ExitCode::kCorrupt, "corruption"},
-    Row{ErrorCode::kUnsupported, ExitCode::kUnsupported, "unsupported"},
-    Row{ErrorCode::kIo, ExitCode::kFailure, "io"},
-    Row{ErrorCode::kUnavailable, ExitCode::kNetwork, "unavailable"},
-    Row{ErrorCode::kUnauthenticated, ExitCode::kDenied, "unauthenticated"},
-    Row{ErrorCode::kDenied, ExitCode::kDenied, "denied"},
-    Row{ErrorCode::kExhausted, ExitCode::kFailure, "exhausted"},
-    Row{ErrorCode::kBusy, ExitCode::kBusy, "busy"},
-    Row{ErrorCode::kWouldBlock, ExitCode::kFailure, "would_block"},
-    Row{ErrorCode::kHostLacks, ExitCode::kHostLacks, "host_lacks"},
-    Row{ErrorCode::kCancelled, ExitCode::kFailure, "cancelled"},
-    Row{ErrorCode::kInternal, ExitCode::kFailure, "internal"},
+    Row{ErrorCode::kNotFound, ExitCode::kNotFound},
+    Row{ErrorCode::kInvalidArgument, ExitCode::kUsage},
+    Row{ErrorCode::kCorruption, ExitCode::kCorrupt},
+    Row{ErrorCode::kUnsupported, ExitCode::kUnsupported},
+    Row{ErrorCode::kIo, ExitCode::kFailure},
+    Row{ErrorCode::kUnavailable, ExitCode::kNetwork},
+    Row{ErrorCode::kUnauthenticated, ExitCode::kDenied},
+    Row{ErrorCode::kDenied, ExitCode::kDenied},
+    Row{ErrorCode::kExhausted, ExitCode::kFailure},
+    Row{ErrorCode::kBusy, ExitCode::kBusy},
+    Row{ErrorCode::kWouldBlock, ExitCode::kFailure},
+    Row{ErrorCode::kHostLacks, ExitCode::kHostLacks},
+    Row{ErrorCode::kCancelled, ExitCode::kFailure},
+    Row{ErrorCode::kInternal, ExitCode::kFailure},
 };
 
 const Row& row_of(ErrorCode code) {
@@ -39,9 +38,6 @@ const Row& row_of(ErrorCode code) {
 
 ExitCode exit_code_of(ErrorCode code) {
   return row_of(code).exit;
-}
-std::string_view name_of(ErrorCode code) {
-  return row_of(code).name;
 }
 
 }  // namespace dadi

@@ -1,8 +1,7 @@
 // The exit statuses of dadi: documented in docs/reference/exit-codes.md, and stable.
 #pragma once
 
-#include <string_view>
-
+#include "libformat/base/error_name.h"
 #include "libformat/base/result.h"
 
 namespace dadi {
@@ -26,8 +25,5 @@ inline constexpr int kExitSignalBase = 128;  // plus the number of the signal th
 // The one table from what failed to how the program ends. kCancelled is not in it: a command that was stopped ends with
 // 128 + signal (see Session); without a signal it is a failure.
 ExitCode exit_code_of(ErrorCode code);
-
-// The name that an error of this kind has in JSON: "not_found", "corruption" …
-std::string_view name_of(ErrorCode code);
 
 }  // namespace dadi

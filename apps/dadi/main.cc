@@ -25,6 +25,11 @@ void add_commands(CommandLine& line, Session& session) {
   add_serve(line, session);
   add_ls(line, session);
   add_cat(line, session);
+  add_attach(line, session);
+  add_detach(line, session);
+  add_ps(line, session);
+  add_stats(line, session);
+  add_doctor(line, session);
   add_zfile(line, session);
   add_version(line, session);
 }

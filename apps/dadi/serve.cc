@@ -17,7 +17,7 @@
 #include "apps/dadi/serve_sockets.h"
 #include "apps/dadi/service_manager.h"
 #include "apps/dadi/sizes.h"
-#include "runtime/device/image_device.h"
+#include "apps/image/image_device.h"
 #include "runtime/nbd/server.h"
 
 namespace dadi {
@@ -94,16 +94,9 @@ Result<std::vector<ListeningPlace>> open_places(ListenOptions options, std::vect
 Result<std::unique_ptr<runtime::ImageDevice>> open_image(Session& session, const ServeOptions& options) {
   runtime::DeviceOptions device_options;
   DADI_TRY(device_options.memory, parse_size(options.memory));
-  DADI_TRY(BlockImage image, open_block_image(session, options.image));
-  std::vector<runtime::DeviceLayer> layers;
-  for (BlockLayer& layer : image.layers) {
-    if (layer.unwrapped) {
-      layers.push_back({std::move(layer.name), std::move(layer.blob)});
-    } else {
-      layers.push_back({std::move(layer.name), std::move(layer.reader)});
-    }
-  }
-  return runtime::ImageDevice::open(std::move(layers), std::move(device_options), session.read_context());
+  DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.image.reference));
+  return open_image_device(reference, options.image.platform, std::move(device_options), session.read_context(),
+                           [&session](std::string_view text) { session.note(text); });
 }
 
 Json describe(const std::vector<ListeningPlace>& places, const nbd::Export& served) {

@@ -1,4 +1,4 @@
-#include "apps/dadi/runtime_config.h"
+#include "apps/image/runtime_config.h"
 
 #include <gtest/gtest.h>
 

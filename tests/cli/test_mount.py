@@ -36,6 +36,29 @@ def tree_of(top):
     return found
 
 
+def compare_with_umoci(test, mounted, implicit=()):
+    """Compares a mounted tree with what umoci unpacks of test.folder/source. `implicit`: folders without an entry."""
+    harness.need_command("umoci")
+    subprocess.run(["umoci", "unpack", "--image", f"{test.folder}/source:latest", test.folder / "bundle"], check=True,
+                   capture_output=True)
+    ours, theirs = tree_of(mounted), tree_of(test.folder / "bundle/rootfs")
+    test.assertEqual(sorted(ours), sorted(theirs))
+    for name, facts in theirs.items():
+        if name in implicit:  # umoci stamps the clock, dadi 1970
+            test.assertEqual(ours[name].pop("mtime"), 0, name)
+            facts.pop("mtime")
+        test.assertEqual(ours[name], facts, name)
+
+
+def golden_source(test):
+    """Makes test.folder/source of the golden layers; returns its folders that have no entry of their own."""
+    harness.need(harness.GOLDEN)
+    layers = [gzip.decompress((harness.GOLDEN / f"layers/layer{i}.tgz").read_bytes()) for i in (0, 1)]
+    Layout(test.folder / "source").add_image(layers)
+    deep = ["n" * 90, "deep" * 10, "deeper" * 10]
+    return [".", *("/".join(["usr/share", *deep[:i]]) for i in (1, 2, 3))]
+
+
 class Mounted(harness.Test):
     def compare_with_umoci(self, implicit=()):
         """Converts self.folder/source, mounts the export and compares its tree with what umoci unpacks."""
@@ -44,22 +67,10 @@ class Mounted(harness.Test):
         self.dadi("convert", "oci:source", "oci:image")
         self.dadi("export", "oci:image", "disk")
         e2fsck(self, self.folder / "disk")
-        subprocess.run(["umoci", "unpack", "--image", f"{self.folder}/source:latest", self.folder / "bundle"], check=True,
-                       capture_output=True)
-        ours, theirs = tree_of(mount(self, self.folder / "disk")), tree_of(self.folder / "bundle/rootfs")
-        self.assertEqual(sorted(ours), sorted(theirs))
-        for name, facts in theirs.items():
-            if name in implicit:  # umoci stamps the clock, dadi 1970
-                self.assertEqual(ours[name].pop("mtime"), 0, name)
-                facts.pop("mtime")
-            self.assertEqual(ours[name], facts, name)
+        compare_with_umoci(self, mount(self, self.folder / "disk"), implicit)
 
     def test_the_golden_layers_are_what_umoci_unpacks(self):
-        harness.need(harness.GOLDEN)
-        layers = [gzip.decompress((harness.GOLDEN / f"layers/layer{i}.tgz").read_bytes()) for i in (0, 1)]
-        Layout(self.folder / "source").add_image(layers)
-        deep = ["n" * 90, "deep" * 10, "deeper" * 10]  # folders without an entry of their own
-        self.compare_with_umoci([".", *("/".join(["usr/share", *deep[:i]]) for i in (1, 2, 3))])
+        self.compare_with_umoci(golden_source(self))
 
     def test_a_debian_image_of_four_layers_is_what_umoci_unpacks(self):
         harness.need_long()

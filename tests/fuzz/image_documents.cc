@@ -8,7 +8,7 @@
 #include <map>
 #include <vector>
 
-#include "apps/dadi/runtime_config.h"
+#include "apps/image/runtime_config.h"
 #include "libconvert/oci/docker_archive.h"
 #include "libconvert/oci/image.h"
 #include "libconvert/oci/layout_source.h"

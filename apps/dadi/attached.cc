@@ -1,0 +1,55 @@
+#include "apps/dadi/attached.h"
+
+#include <unistd.h>
+
+#include "apps/dadi/printable.h"
+
+namespace dadi {
+
+Json attachment_json(const attach::Listing& listing) {
+  const attach::Attachment& attachment = listing.attachment;
+  const bool running = listing.state == attach::Listing::State::kRunning;
+  Json object = {{"name", attachment.name},
+                 {"reference", as_utf8(attachment.reference)},
+                 {"device", nullptr},
+                 {"mount", nullptr},
+                 {"pid", nullptr},
+                 {"socket", nullptr},
+                 {"read_only", true},
+                 {"state", attach::name_of(listing.state)},
+                 {"size", nullptr},
+                 {"backend", nullptr},
+                 {"attached", attachment.attached}};
+  if (!attachment.mount.empty()) object["mount"] = as_utf8(attachment.mount);
+  if (listing.device) {
+    object["device"] = listing.device->device;
+    object["size"] = listing.device->size.value;
+    object["backend"] = listing.device->backend;
+    if (!listing.device->metrics_address.empty()) object["metrics"] = listing.device->metrics_address;
+  }
+  if (running) {
+    object["pid"] = listing.device->pid;
+    object["socket"] = listing.control_socket;
+  }
+  return object;
+}
+
+// Beside this program, as in a build, or where it is installed: ../libexec/dadi.
+Result<std::filesystem::path> find_dadid(const std::string& wanted) {
+  std::error_code ignored;
+  if (!wanted.empty()) return std::filesystem::absolute(wanted);
+  const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const std::filesystem::path& path : {here / "dadid", here.parent_path() / "libexec/dadi/dadid"}) {
+    if (std::filesystem::exists(path, ignored)) return path;
+  }
+  return Error::not_found("dadid is neither in {} nor in {}", here.string(),
+                          (here.parent_path() / "libexec/dadi").string())
+      .with_hint("--dadid FILE says where it is");
+}
+
+Result<void> require_root(std::string_view what) {
+  if (geteuid() == 0) return {};
+  return Error::denied("{} takes root's rights", what).with_hint("sudo dadi …");
+}
+
+}  // namespace dadi

@@ -1,0 +1,173 @@
+#include "apps/dadid/daemon.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "apps/image/image_device.h"
+#include "runtime/attach/control.h"
+#include "runtime/attach/loopback.h"
+#include "runtime/attach/metrics.h"
+
+namespace dadi {
+namespace {
+
+using attach::Json;
+
+constexpr std::chrono::seconds kTrimPeriod(5);
+constexpr std::size_t kMostWaiting = 64;  // threads that may sleep on a disk or a network
+
+int signal_wake = -1;  // where a signal is told: handlers have no other way
+
+void wake_on(int fd) {
+  const std::uint64_t one = 1;
+  static_cast<void>(::write(fd, &one, sizeof one) == sizeof one);
+}
+
+void on_signal(int) {
+  const int saved = errno;
+  wake_on(signal_wake);
+  errno = saved;
+}
+
+// Until here a signal ends the process as it ends any: nothing is left that does not go by itself.
+void catch_signals(int wake) {
+  signal_wake = wake;
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(number, &action, nullptr);
+}
+
+}  // namespace
+
+Daemon::Daemon(attach::DeviceFolder folder, attach::FileLock lock, UniqueFd control, Log& log)
+    : folder_(std::move(folder)),
+      lock_(std::move(lock)),
+      log_(log),
+      computing_("dadid-compute", std::max(1U, std::thread::hardware_concurrency())),
+      waiting_("dadid-wait", kMostWaiting),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  server_.listen(std::move(control), attach::line_handler([this](std::string_view line) { return answer(line); }));
+}
+
+Result<attach::DeviceState> Daemon::start() {
+  if (!wake_) return Error::from_errno(errno, "make an eventfd");
+  std::signal(SIGPIPE, SIG_IGN);
+  DADI_CHECK(lock_.sign());
+  DADI_TRY(const attach::DeviceSpec spec, folder_.spec());
+  DADI_CHECK(open_image(spec));
+  DADI_CHECK(create_device(spec));
+  DADI_TRY(const std::string metrics_address, serve_metrics(spec));
+  state_ = {.pid = ::getpid(),
+            .started = attach::time_now(),
+            .boot = attach::boot_id(),
+            .backend = std::string(backend_->name),
+            .device = host_device_->path(),
+            .size = to_bytes(device_->size()),
+            .metrics_address = metrics_address,
+            .backend_state = host_device_->state()};
+  catch_signals(wake_.get());
+  DADI_CHECK(folder_.write_state(state_));
+  log_.info(fmt::format("{} is {}", state_.device, spec.reference));
+  return state_;
+}
+
+Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
+  if (::chdir(spec.directory.c_str()) != 0) return Error::from_errno(errno, spec.directory);
+  DADI_TRY(const oci::Reference reference, oci::parse_reference(spec.reference));
+  runtime::DeviceOptions options;
+  options.memory = memory_ = spec.memory;
+  options.computing = &computing_;
+  options.waiting = &waiting_;
+  options.on_error = [this](const Error& error) { log_.frequent_error(error.message()); };
+  const auto note = [this](std::string_view text) { log_.info(text); };
+  DADI_TRY(device_, open_image_device(reference, spec.platform, std::move(options), {}, note));
+  if (::chdir("/") != 0) return Error::from_errno(errno, "/");
+  return {};
+}
+
+Result<void> Daemon::create_device(const attach::DeviceSpec& spec) {
+  Json previous;
+  if (const auto state = folder_.state()) {
+    previous = state->backend_state;
+    DADI_TRY(backend_, attach::find_backend(state->backend));
+  } else {
+    DADI_TRY(backend_, attach::choose_backend(spec.backend));
+  }
+  const auto log = [this](std::string_view text) { log_.warning(text); };
+  DADI_TRY(host_device_,
+           backend_->create(
+               {.device = device_, .label = "dadi-" + folder_.id(), .previous = std::move(previous), .log = log}));
+  return {};
+}
+
+// On a socket of its own, and on loopback when asked for. Returns where, on loopback.
+Result<std::string> Daemon::serve_metrics(const attach::DeviceSpec& spec) {
+  const auto page = [this, reference = spec.reference] {
+    const attach::NamedStats one{{{"device", state_.device}, {"reference", reference}},
+                                 attach::stats_json(device_->stats(), memory_)};
+    return attach::prometheus_text({&one, 1});
+  };
+  DADI_TRY(UniqueFd socket, attach::listen_on(folder_.metrics_path()));
+  server_.listen(std::move(socket), attach::http_handler(page));
+  if (spec.metrics_address.empty()) return std::string();
+  DADI_TRY(attach::LoopbackSocket loopback, attach::listen_on_loopback(spec.metrics_address));
+  server_.listen(std::move(loopback.socket), attach::http_handler(page));
+  return std::move(loopback.address);
+}
+
+Result<void> Daemon::run() {
+  server_.every(kTrimPeriod, [this] { device_->trim(std::chrono::steady_clock::now()); });
+  DADI_CHECK(server_.run(wake_.get()));
+  if (leaving_) {
+    host_device_.reset();
+    return folder_.remove();
+  }
+  if (removed_) return {};
+  log_.info("told to stop");
+  if (auto removed = host_device_->remove(); !removed) log_.warning(removed.error().message());
+  return {};
+}
+
+std::string Daemon::answer(std::string_view line) {
+  const Json request = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const auto reply = answer(request);
+  const Json json = reply ? *reply : Json{{"error", attach::to_json(reply.error())}};
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<Json> Daemon::answer(const Json& request) {
+  const std::string kind = request.is_object() && request.contains("request") && request["request"].is_string()
+                               ? request["request"].get<std::string>()
+                               : "";
+  if (kind == "status") return attach::to_json(state_);
+  if (kind == "stats") return attach::stats_json(device_->stats(), memory_);
+  if (kind == "stop") {
+    const auto lazy = request.find("lazy");
+    return stop(lazy != request.end() && lazy->is_boolean() && lazy->get<bool>());
+  }
+  return Error::invalid_argument("no such request");
+}
+
+Result<Json> Daemon::stop(bool lazy) {
+  if (leaving_) return Json{{"later", true}};
+  auto removed = host_device_->remove();
+  if (removed) {
+    removed_ = true;
+    server_.stop();
+    return Json::object();
+  }
+  if (!lazy || removed.error().code() != ErrorCode::kBusy) return removed.error();
+  leaving_ = true;
+  log_.info("waits for the last who uses the device");
+  host_device_->remove_later([wake = wake_.get()] { wake_on(wake); });
+  return Json{{"later", true}};
+}
+
+}  // namespace dadi

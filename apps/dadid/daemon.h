@@ -1,0 +1,57 @@
+// The life of one dadid: opens an image, makes it a device of this host, and answers for it until it is told to stop.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "apps/dadid/log.h"
+#include "libformat/base/result.h"
+#include "runtime/attach/backend.h"
+#include "runtime/attach/file_lock.h"
+#include "runtime/attach/line_server.h"
+#include "runtime/attach/state_folder.h"
+#include "runtime/device/image_device.h"
+#include "runtime/worker_pool.h"
+
+namespace dadi {
+
+// One for the process. One thread.
+class Daemon {
+ public:
+  // Borrows the log. `lock` is held; `control` listens.
+  Daemon(attach::DeviceFolder folder, attach::FileLock lock, UniqueFd control, Log& log);
+
+  // The device can be used once this returns; its state is written.
+  // Errors: those of opening the image and of the backend.
+  Result<attach::DeviceState> start();
+
+  // Serves until it is told to stop, or until a signal says so.
+  Result<void> run();
+
+ private:
+  Result<void> open_image(const attach::DeviceSpec& spec);
+  Result<void> create_device(const attach::DeviceSpec& spec);
+  Result<std::string> serve_metrics(const attach::DeviceSpec& spec);
+  std::string answer(std::string_view line);
+  Result<attach::Json> answer(const attach::Json& request);
+  Result<attach::Json> stop(bool lazy);
+  void end();
+
+  attach::DeviceFolder folder_;
+  attach::FileLock lock_;
+  Log& log_;
+  runtime::WorkerPool computing_;
+  runtime::WorkerPool waiting_;
+  UniqueFd wake_;  // an eventfd: the end, from a signal or because the device is gone
+  std::shared_ptr<runtime::ImageDevice> device_;
+  attach::DeviceState state_;
+  const attach::Backend* backend_ = nullptr;
+  std::unique_ptr<attach::HostDevice> host_device_;
+  attach::LineServer server_;
+  Bytes memory_;
+  bool removed_ = false;
+  bool leaving_ = false;  // lazily
+};
+
+}  // namespace dadi

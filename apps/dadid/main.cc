@@ -1,0 +1,93 @@
+// dadid: serves one image as a block device of this host. `dadi attach` starts it.
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <malloc.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <exception>
+#include <future>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "apps/dadid/daemon.h"
+#include "apps/dadid/log.h"
+#include "apps/dadid/resume.h"
+#include "runtime/attach/control.h"
+#include "runtime/attach/spawn.h"
+
+namespace dadi {
+namespace {
+
+constexpr int kUnsupported = 8;  // as dadi's exit status: no use in trying again
+
+// What attach waits for, on a pipe: one line.
+void tell(const UniqueFd& ready, const Result<attach::DeviceState>& verdict) {
+  const attach::Json json =
+      verdict ? attach::to_json(*verdict) : attach::Json{{"error", attach::to_json(verdict.error())}};
+  const std::string line = json.dump(-1, ' ', false, attach::Json::error_handler_t::replace) + '\n';
+  static_cast<void>(::write(ready.get(), line.data(), line.size()) > 0);
+}
+
+// With the descriptors that attach leaves to it, outside the control group of who attaches: a service manager's own
+// processes stay where it put them.
+int serve_for_attach(const attach::DeviceFolder& folder) {
+  for (const int fd : {attach::kLockFd, attach::kControlFd, attach::kReadyFd}) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  Log log(folder.log_path());
+  UniqueFd ready(attach::kReadyFd);
+  Daemon daemon(folder, attach::FileLock::adopt(UniqueFd(attach::kLockFd)), UniqueFd(attach::kControlFd), log);
+  auto moved =
+      std::async(std::launch::async, [id = folder.id()] { attach::leave_control_group("dadid-" + id + ".scope"); });
+  const auto state = daemon.start();
+  moved.wait();  // who attached may end with all of its control group
+  tell(ready, state);
+  ready = UniqueFd();
+  if (!state) return 1;
+  const auto served = daemon.run();
+  if (!served) log.error(served.error().message());
+  return served ? 0 : 1;
+}
+
+// As a service: once the attachment's own dadid dies, in its place.
+int resume(const std::string& name) {
+  Log log("");
+  auto orphan = wait_for_orphan(name);
+  if (!orphan) {
+    log.error(orphan.error().message());
+    return orphan.error().code() == ErrorCode::kUnsupported ? kUnsupported : 1;
+  }
+  if (!*orphan) return 0;
+  Daemon daemon((*orphan)->device, std::move((*orphan)->lock), std::move((*orphan)->control), log);
+  if (const auto state = daemon.start(); !state) {
+    log.error(state.error().message());
+    return 1;
+  }
+  const auto served = daemon.run();
+  if (!served) log.error(served.error().message());
+  return served ? 0 : 1;
+}
+
+int run(int argc, const char* const* argv) {
+  ::umask(077);
+  mallopt(M_ARENA_MAX, 2);  // a device is one of hundreds
+  if (argc == 3 && std::string_view(argv[1]) == "--started-by-attach") {
+    return serve_for_attach(attach::DeviceFolder(argv[2]));
+  }
+  if (argc == 3 && std::string_view(argv[1]) == "--resume") return resume(argv[2]);
+  fmt::print(stderr, "dadid serves one attached image; dadi attach starts it\n");
+  return 2;
+}
+
+}  // namespace
+}  // namespace dadi
+
+int main(int argc, char** argv) {
+  try {
+    return dadi::run(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "dadid: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,147 @@
+#include "apps/image/block_image.h"
+
+#include "apps/image/runtime_config.h"
+#include "libconvert/oci/converted.h"
+#include "libformat/blob/file_blob.h"
+
+namespace dadi {
+namespace {
+
+// The layers of an image in a store.
+Result<std::vector<FoundLayer>> layers_of(const StoredImage& stored) {
+  const oci::Manifest& manifest = stored.image.manifest;
+  if (!oci::is_converted(manifest)) return not_converted();
+  std::vector<FoundLayer> layers;
+  for (std::size_t i = 0; i < manifest.layers.size(); ++i) {
+    const oci::Descriptor& descriptor = manifest.layers[i];
+    if (oci::form_of(descriptor) == oci::LayerForm::kAcceleration) continue;
+    FoundLayer layer;
+    layer.name = fmt::format("layer {} ({})", i + 1, descriptor.digest.brief());
+    DADI_TRY(layer.blob, stored.source->open_blob(descriptor).context("{}", layer.name));
+    layer.descriptor = descriptor;
+    layer.expected = BlobIdentity{descriptor.digest, descriptor.size};
+    layers.push_back(std::move(layer));
+  }
+  if (layers.empty()) return Error::unsupported("an image without block layers");
+  return layers;
+}
+
+Result<FoundLayer> layer_at(const std::filesystem::path& path) {
+  FoundLayer layer;
+  layer.name = path.string();
+  DADI_TRY(layer.blob, FileBlob::open(path));
+  return layer;
+}
+
+Result<std::vector<FoundLayer>> layers_of(const oci::Reference& reference) {
+  std::vector<FoundLayer> layers;
+  for (const auto& path : reference.files) {
+    DADI_TRY(FoundLayer layer, layer_at(path));
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
+Result<FoundLayer> open_upper(const RuntimeConfig::Upper& upper) {
+  FoundLayer layer;
+  layer.name = upper.data.string();
+  DADI_TRY(auto data, FileBlob::open(upper.data));
+  const auto open = [&]() -> Result<lsmt::LayerReader> {
+    DADI_TRY(const auto raw, read_range(*data, {0}, {lsmt::kHeaderSize}));
+    DADI_TRY(const lsmt::Header header, lsmt::decode_header(raw));
+    if (header.flags == lsmt::kSparseHeader) return lsmt::LayerReader::open_sparse(data);
+    DADI_TRY(const SharedBlob index, FileBlob::open(upper.index));
+    return lsmt::LayerReader::open_append_only(data, index);
+  };
+  DADI_TRY(layer.writable, open().context("upper {}", layer.name));
+  layer.blob = std::move(data);
+  return layer;
+}
+
+Result<std::vector<FoundLayer>> layers_of(const RuntimeConfig& config) {
+  std::vector<FoundLayer> layers;
+  for (const RuntimeConfig::Lower& lower : config.lowers) {
+    DADI_TRY(FoundLayer layer, layer_at(lower.file));
+    layer.expected = lower.expected;
+    layers.push_back(std::move(layer));
+  }
+  if (config.upper) {
+    DADI_TRY(FoundLayer layer, open_upper(*config.upper));
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
+Result<BlockLayer> open_layer(FoundLayer found, const ReadContext& context) {
+  if (found.writable) {
+    return BlockLayer{.name = std::move(found.name),
+                      .blob = std::move(found.blob),
+                      .reader = std::move(*found.writable),
+                      .envelope = {},
+                      .unwrapped = nullptr,
+                      .zfile = {},
+                      .descriptor = {},
+                      .expected = {}};
+  }
+  DADI_TRY(LayerFile file, open_layer_file(found.blob, context).context("{}", found.name));
+  return BlockLayer{.name = std::move(found.name),
+                    .blob = std::move(found.blob),
+                    .reader = std::move(file.layer),
+                    .envelope = file.envelope,
+                    .unwrapped = std::move(file.unwrapped),
+                    .zfile = file.zfile,
+                    .descriptor = std::move(found.descriptor),
+                    .expected = found.expected};
+}
+
+}  // namespace
+
+Error not_converted() {
+  return Error::unsupported("an ordinary image, whose layers are archives and not block layers")
+      .with_hint("convert it first: dadi convert SRC DST");
+}
+
+Result<StoredImage> open_stored_image(const oci::Reference& reference, const std::string& platform,
+                                      const Notes& notes) {
+  oci::SelectOptions wanted{.platform = {}, .all = false, .for_conversion = false};
+  if (!platform.empty()) {
+    DADI_TRY(wanted.platform, oci::parse_platform(platform));
+  }
+  DADI_TRY(auto source, oci::open_source(reference));
+  DADI_TRY(oci::Selection selection, oci::select(*source, wanted));
+  for (const std::string& text : selection.notes) notes(text);
+  return StoredImage{std::move(source), std::move(selection.images.front())};
+}
+
+Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes) {
+  FoundImage image{.reference = reference.to_string(), .stored = {}, .layers = {}};
+  if (reference.kind == oci::Reference::Kind::kLayers) {
+    DADI_TRY(image.layers, layers_of(reference));
+  } else if (reference.kind == oci::Reference::Kind::kConfig) {
+    DADI_TRY(const RuntimeConfig config, RuntimeConfig::load(reference.path()));
+    DADI_TRY(image.layers, layers_of(config));
+  } else {
+    DADI_TRY(image.stored, open_stored_image(reference, platform, notes));
+    DADI_TRY(image.layers, layers_of(*image.stored));
+  }
+  return image;
+}
+
+Result<BlockImage> open_block_image(FoundImage found, const ReadContext& context) {
+  BlockImage image{.reference = std::move(found.reference), .stored = std::move(found.stored), .layers = {}};
+  for (FoundLayer& layer : found.layers) {
+    DADI_TRY(BlockLayer opened, open_layer(std::move(layer), context));
+    image.layers.push_back(std::move(opened));
+  }
+  return image;
+}
+
+Result<std::shared_ptr<const lsmt::StackReader>> stack(std::vector<BlockLayer> layers) {
+  std::vector<lsmt::LayerReader> readers;
+  readers.reserve(layers.size());
+  for (BlockLayer& layer : layers) readers.push_back(std::move(layer.reader));
+  DADI_TRY(auto device, lsmt::StackReader::open(std::move(readers)));
+  return std::shared_ptr<const lsmt::StackReader>(std::move(device));
+}
+
+}  // namespace dadi

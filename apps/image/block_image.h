@@ -1,0 +1,79 @@
+// From a reference to a stack of block layers: what dadi and dadid share.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libconvert/oci/image.h"
+#include "libconvert/oci/image_store.h"
+#include "libconvert/oci/reference.h"
+#include "libformat/layer_file.h"
+#include "libformat/lsmt/stack_reader.h"
+
+namespace dadi {
+
+// Told what is worth knowing and no failure, for people.
+using Notes = std::function<void(std::string_view)>;
+
+// An image in a store: ordinary or converted.
+struct StoredImage {
+  std::unique_ptr<oci::ImageSource> source;
+  oci::SelectedImage image;
+};
+
+// The image for `platform` ("": this machine's). REQUIRES: `reference` is not kLayers or kConfig.
+// Errors: those of open_source() and select().
+Result<StoredImage> open_stored_image(const oci::Reference& reference, const std::string& platform, const Notes& notes);
+
+// What is said of an image that is no block image.
+Error not_converted();
+
+// One layer of a device, not looked into yet.
+struct FoundLayer {
+  std::string name;                           // for people: "layer 2 (sha256:ab12cd34ef56)", or its file
+  SharedBlob blob;                            // as it is stored
+  std::optional<lsmt::LayerReader> writable;  // the upper layer of a config file, which is opened in its own way
+  std::optional<oci::Descriptor> descriptor;  // in an image
+  std::optional<BlobIdentity> expected;       // what a manifest or config file says of the stored blob
+};
+
+struct FoundImage {
+  std::string reference;              // in full
+  std::optional<StoredImage> stored;  // none for layers: and config:
+  std::vector<FoundLayer> layers;     // bottom first, at least one
+};
+
+// Finds every layer; one that carries a trace is left out.
+// Errors: unsupported (an ordinary image, layers that are only on a registry), not_found, those of the store.
+Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes);
+
+// One layer of a device, opened.
+struct BlockLayer {
+  std::string name;  // this and the rest as in FoundLayer
+  SharedBlob blob;
+  lsmt::LayerReader reader;
+  std::optional<tar_envelope::Payload> envelope;
+  SharedBlob unwrapped;              // the layer's own bytes; null for a writable layer
+  std::optional<zfile::Info> zfile;  // how it is compressed, if it is
+  std::optional<oci::Descriptor> descriptor;
+  std::optional<BlobIdentity> expected;
+};
+
+struct BlockImage {
+  std::string reference;
+  std::optional<StoredImage> stored;
+  std::vector<BlockLayer> layers;
+};
+
+// Opens every layer: envelope, compression and index are checked, content is not.
+// Errors: unsupported (TurboOCI), corruption (a layer, named), those of the blobs.
+Result<BlockImage> open_block_image(FoundImage found, const ReadContext& context);
+
+// The layers as one device. Errors: those of StackReader::open.
+Result<std::shared_ptr<const lsmt::StackReader>> stack(std::vector<BlockLayer> layers);
+
+}  // namespace dadi

@@ -1,0 +1,62 @@
+// The ways in which a device becomes a block device of this host. Each is one entry of backends(); nothing else knows
+// them apart.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "libformat/blob/block_reader.h"
+#include "runtime/attach/records.h"
+
+namespace dadi::attach {
+
+// A block device of this host that this process answers for. Serves in threads of its own from when it is made.
+class HostDevice {
+ public:
+  // Stops answering. A device that was not removed is then dead, or waits for a successor, as its backend can.
+  virtual ~HostDevice() = default;
+
+  // "/dev/loop3"
+  virtual std::string path() const = 0;
+  // What a successor must know, or who cleans up after this process. Without secrets; small.
+  virtual Json state() const = 0;
+  // Takes the device away from the host. Errors: busy (it is mounted or otherwise claimed: then it goes on serving).
+  virtual Result<void> remove() = 0;
+  // Takes it away as soon as nobody uses it any more, which may be at once; until then it goes on serving. `gone` is
+  // called then, once, in any thread.
+  virtual void remove_later(std::function<void()> gone) = 0;
+};
+
+struct HostDeviceRequest {
+  std::shared_ptr<const BlockReader> device;
+  std::string label;  // of letters, digits and ._-; the host's tools show it where they can
+  Json previous;      // state() of the process before this one, whose device shall live on; null: a new device
+  std::function<void(std::string_view)> log;  // told of what is not an error of a read. Any thread
+};
+
+struct Backend {
+  std::string_view name;  // as in --backend
+  // Whether a device outlives its process until another takes it over.
+  bool survives;
+  // Whether this host can: nothing, or host_lacks or denied, with a hint.
+  Result<void> (*probe)();
+  Result<std::unique_ptr<HostDevice>> (*create)(HostDeviceRequest request);
+  // Removes from the host what a dead process of that state() has left, if it is still its own. Idempotent.
+  // Errors: busy.
+  Result<void> (*clean_up)(const Json& state);
+};
+
+// In the order in which `auto` tries them.
+std::span<const Backend> backends();
+
+// Errors: invalid_argument (no such backend).
+Result<const Backend*> find_backend(std::string_view name);
+
+// The one of that name if this host can; for "auto" the first that it can.
+// Errors: invalid_argument; host_lacks or denied, with what each would need.
+Result<const Backend*> choose_backend(std::string_view name);
+
+}  // namespace dadi::attach

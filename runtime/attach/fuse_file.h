@@ -1,0 +1,67 @@
+// A device as a file that the kernel can read: a FUSE file system with one file in it, mounted on no folder.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+#include "libformat/base/unique_fd.h"
+#include "libformat/blob/block_reader.h"
+#include "runtime/worker_pool.h"
+
+struct fuse_session;
+
+namespace dadi::attach {
+
+// Read-only; unbuffered (FOPEN_DIRECT_IO), so that its content is in memory once, in the page cache of what reads it.
+// Reads are answered in the thread that takes the request as far as memory can answer them, and in threads that may
+// wait otherwise. A read that fails is an EIO of that range.
+class FuseFile {
+ public:
+  // Serves from now on, in threads of its own. Errors: host_lacks (no FUSE; Linux before 5.2), denied, io.
+  static Result<std::unique_ptr<FuseFile>> serve(std::shared_ptr<const BlockReader> device, std::string name);
+  // Everybody should have closed the file; who has not gets errors.
+  ~FuseFile();
+  FuseFile(const FuseFile&) = delete;
+  FuseFile& operator=(const FuseFile&) = delete;
+
+  // The file, open for reading. It keeps the file system mounted.
+  Result<UniqueFd> open() const;
+
+  // Opens no more, and calls `unused` once nobody has the file open: at once, or in another thread. Call at most once.
+  void when_unused(std::function<void()> unused);
+
+  const std::string& name() const { return name_; }
+  // The number by which the kernel knows this mount.
+  unsigned connection() const { return connection_; }
+
+ private:
+  struct Operations;
+
+  FuseFile(std::shared_ptr<const BlockReader> device, std::string name);
+  Result<void> start();
+  Result<void> mount(int device_fd);
+  void loop();
+
+  std::shared_ptr<const BlockReader> device_;
+  std::string name_;
+  std::unique_ptr<runtime::WorkerPool> waiting_;
+  std::stop_source stop_;  // of what waits
+  fuse_session* session_ = nullptr;
+  UniqueFd mount_;
+  unsigned connection_ = 0;
+  std::thread thread_;
+  std::mutex mutex_;
+  std::condition_variable ended_wake_;
+  bool ended_ = false;  // this and the next guarded by mutex_
+  std::function<void()> unused_;
+};
+
+// Every request of that mount fails from now on, those under way too. Nothing when there is no such mount.
+void abort_fuse_connection(unsigned connection);
+
+}  // namespace dadi::attach

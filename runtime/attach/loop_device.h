@@ -1,0 +1,41 @@
+// Loop devices, by number: /dev/loop3 is 3.
+#pragma once
+
+#include <string>
+
+#include "libformat/base/result.h"
+#include "libformat/base/unique_fd.h"
+
+namespace dadi::attach {
+
+// A read-only loop device over a file, with direct I/O and blocks of 512 bytes: that is what the formats count in, so a
+// device of any size is whole, and a file system's own larger blocks are read as one anyhow. It is kept by being open;
+// once nobody has it open it is free again, also when this process is killed. Move-only.
+class LoopDevice {
+ public:
+  // Takes the next free device. `label` is what `losetup` has no better name for.
+  // Errors: host_lacks (no loop driver, no free device), denied, io.
+  static Result<LoopDevice> over(int file, const std::string& label);
+
+  unsigned number() const { return number_; }
+  std::string path() const;
+
+  // Frees it. Errors: busy (somebody has claimed it, as a mount does), io.
+  Result<void> remove();
+  // Frees it once nobody else has it open.
+  void let_go() { keeper_ = UniqueFd(); }
+
+ private:
+  LoopDevice(unsigned number, UniqueFd keeper) : number_(number), keeper_(std::move(keeper)) {}
+
+  unsigned number_;
+  UniqueFd keeper_;  // a socket, with the open device as a message that nobody receives
+};
+
+// Whether the device is in use over a file called `name`.
+bool is_loop_over(unsigned number, const std::string& name);
+
+// Frees a device that nobody keeps. Errors: busy (it is mounted: it frees itself when it no longer is), io.
+Result<void> clear_loop(unsigned number);
+
+}  // namespace dadi::attach
