@@ -1,4 +1,6 @@
 // dadi attach REF
+#include <algorithm>
+
 #include "apps/dadi/attached.h"
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
@@ -18,6 +20,8 @@ struct AttachOptions {
   std::string backend = "auto";
   std::string memory = "32M";
   std::string metrics_address;
+  unsigned timeout = 30;
+  unsigned successor_timeout = 120;
   std::string dadid;
 };
 
@@ -50,6 +54,8 @@ Result<attach::AttachRequest> request_of(Session& session, const AttachOptions& 
   request.spec.platform = options.image.platform;
   request.spec.backend = options.backend;
   request.spec.metrics_address = options.metrics_address;
+  request.spec.timeout = std::max(options.timeout, 1U);
+  request.spec.successor_timeout = options.successor_timeout;
   return request;
 }
 
@@ -80,10 +86,13 @@ void add_attach(CommandLine& line, Session& session) {
       .option("--mount", options.mount, "DIR", "Mount it there, too: ro,nodev,nosuid. DIR is made when missing")
       .option("--mount-options", options.mount_options, "OPTIONS", "More of them, as mount -o takes them")
       .option("--backend", options.backend, "BACKEND", "auto, nbd or loop: how the device is made")
-      .one_of({"auto", "loop"})
+      .one_of({"auto", "nbd", "loop"})
       .option("--memory", options.memory, "SIZE", "For decompressed blocks that may be read again")
       .option("--metrics-addr", options.metrics_address, "ADDRESS:PORT",
               "Prometheus text on loopback, too; port 0: any")
+      .option("--timeout", options.timeout, "SECONDS", "With nbd: after this a read that got no answer is asked again")
+      .option("--successor-timeout", options.successor_timeout, "SECONDS",
+              "With nbd: how long reads wait for a new dadid when theirs died, before they fail")
       .option("--dadid", options.dadid, "FILE", "The program that serves the device");
   command.run([&] { session.finish(attach_image(session, options).context("attach {}", options.image.reference)); });
 }

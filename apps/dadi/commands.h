@@ -19,6 +19,7 @@ void add_detach(CommandLine& line, Session& session);
 void add_ps(CommandLine& line, Session& session);
 void add_stats(CommandLine& line, Session& session);
 void add_doctor(CommandLine& line, Session& session);
+void add_upgrade(CommandLine& line, Session& session);
 void add_zfile(CommandLine& line, Session& session);
 void add_version(CommandLine& line, Session& session);
 

@@ -28,6 +28,7 @@ void add_commands(CommandLine& line, Session& session) {
   add_attach(line, session);
   add_detach(line, session);
   add_ps(line, session);
+  add_upgrade(line, session);
   add_stats(line, session);
   add_doctor(line, session);
   add_zfile(line, session);

@@ -1,5 +1,6 @@
 #include "apps/dadid/daemon.h"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <thread>
+#include <utility>
 
 #include "apps/image/image_device.h"
 #include "runtime/attach/control.h"
@@ -52,7 +54,8 @@ Daemon::Daemon(attach::DeviceFolder folder, attach::FileLock lock, UniqueFd cont
       log_(log),
       computing_("dadid-compute", std::max(1U, std::thread::hardware_concurrency())),
       waiting_("dadid-wait", kMostWaiting),
-      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      control_(control.get()) {
   server_.listen(std::move(control), attach::line_handler([this](std::string_view line) { return answer(line); }));
 }
 
@@ -71,6 +74,7 @@ Result<attach::DeviceState> Daemon::start() {
             .device = host_device_->path(),
             .size = to_bytes(device_->size()),
             .metrics_address = metrics_address,
+            .generation = generation_,
             .backend_state = host_device_->state()};
   catch_signals(wake_.get());
   DADI_CHECK(folder_.write_state(state_));
@@ -95,15 +99,19 @@ Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
 Result<void> Daemon::create_device(const attach::DeviceSpec& spec) {
   Json previous;
   if (const auto state = folder_.state()) {
-    previous = state->backend_state;
+    previous = inherited_.is_null() ? state->backend_state : inherited_;
     DADI_TRY(backend_, attach::find_backend(state->backend));
   } else {
     DADI_TRY(backend_, attach::choose_backend(spec.backend));
   }
   const auto log = [this](std::string_view text) { log_.warning(text); };
-  DADI_TRY(host_device_,
-           backend_->create(
-               {.device = device_, .label = "dadi-" + folder_.id(), .previous = std::move(previous), .log = log}));
+  DADI_TRY(host_device_, backend_->create({.device = device_,
+                                           .label = "dadi-" + folder_.id(),
+                                           .previous = std::move(previous),
+                                           .log = log,
+                                           .gone = [wake = wake_.get()] { wake_on(wake); },
+                                           .timeout = std::chrono::seconds(spec.timeout),
+                                           .successor_timeout = std::chrono::seconds(spec.successor_timeout)}));
   return {};
 }
 
@@ -122,9 +130,20 @@ Result<std::string> Daemon::serve_metrics(const attach::DeviceSpec& spec) {
   return std::move(loopback.address);
 }
 
+Result<attach::DeviceState> Daemon::resume(const Handover& handover) {
+  inherited_ = handover.backend_state;
+  generation_ = handover.generation;
+  failed_upgrade_ = handover.failed;
+  return start();
+}
+
 Result<void> Daemon::run() {
   server_.every(kTrimPeriod, [this] { device_->trim(std::chrono::steady_clock::now()); });
   DADI_CHECK(server_.run(wake_.get()));
+  while (!upgrade_to_.empty()) {
+    give_way(std::exchange(upgrade_to_, {}));
+    DADI_CHECK(server_.run(wake_.get()));
+  }
   if (leaving_) {
     host_device_.reset();
     return folder_.remove();
@@ -146,7 +165,12 @@ Result<Json> Daemon::answer(const Json& request) {
   const std::string kind = request.is_object() && request.contains("request") && request["request"].is_string()
                                ? request["request"].get<std::string>()
                                : "";
-  if (kind == "status") return attach::to_json(state_);
+  if (kind == "status") {
+    Json status = attach::to_json(state_);
+    if (failed_upgrade_) status["failed_upgrade"] = attach::to_json(*failed_upgrade_);
+    return status;
+  }
+  if (kind == "upgrade") return upgrade(request);
   if (kind == "stats") return attach::stats_json(device_->stats(), memory_);
   if (kind == "stop") {
     const auto lazy = request.find("lazy");
@@ -168,6 +192,37 @@ Result<Json> Daemon::stop(bool lazy) {
   log_.info("waits for the last who uses the device");
   host_device_->remove_later([wake = wake_.get()] { wake_on(wake); });
   return Json{{"later", true}};
+}
+
+Result<Json> Daemon::upgrade(const Json& request) {
+  const auto program = request.find("program");
+  if (program == request.end() || !program->is_string() || !program->get<std::string>().starts_with('/')) {
+    return Error::invalid_argument("which program?");
+  }
+  if (leaving_) return Error::busy("the device is going away");
+  failed_upgrade_.reset();
+  upgrade_to_ = program->get<std::string>();
+  server_.stop();
+  return Json{{"generation", generation_ + 1}};
+}
+
+// Returns only if there is no successor: then this goes on.
+void Daemon::give_way(const std::filesystem::path& program) {
+  auto state = host_device_->pause();
+  if (!state) {
+    failed_upgrade_ = state.error();
+    return;
+  }
+  log_.info(fmt::format("gives way to {}", program.string()));
+  const Handover handover{.lock = UniqueFd(::fcntl(lock_.fd(), F_DUPFD_CLOEXEC, 0)),
+                          .control = UniqueFd(::fcntl(control_, F_DUPFD_CLOEXEC, 0)),
+                          .program = UniqueFd(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)),
+                          .generation = generation_ + 1,
+                          .failed = {},
+                          .backend_state = std::move(*state)};
+  failed_upgrade_ = execute(program, folder_.path(), handover);
+  host_device_->go_on();
+  log_.warning(failed_upgrade_->message());
 }
 
 }  // namespace dadi

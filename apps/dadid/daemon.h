@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "apps/dadid/handover.h"
 #include "apps/dadid/log.h"
 #include "libformat/base/result.h"
 #include "runtime/attach/backend.h"
@@ -25,8 +26,10 @@ class Daemon {
   // The device can be used once this returns; its state is written.
   // Errors: those of opening the image and of the backend.
   Result<attach::DeviceState> start();
+  // The same, in place of the program that has given way to this one. Borrows it for that long.
+  Result<attach::DeviceState> resume(const Handover& handover);
 
-  // Serves until it is told to stop, or until a signal says so.
+  // Serves until it is told to stop, or until a signal says so. Does not return when another program takes its place.
   Result<void> run();
 
  private:
@@ -36,7 +39,8 @@ class Daemon {
   std::string answer(std::string_view line);
   Result<attach::Json> answer(const attach::Json& request);
   Result<attach::Json> stop(bool lazy);
-  void end();
+  Result<attach::Json> upgrade(const attach::Json& request);
+  void give_way(const std::filesystem::path& program);
 
   attach::DeviceFolder folder_;
   attach::FileLock lock_;
@@ -50,6 +54,11 @@ class Daemon {
   std::unique_ptr<attach::HostDevice> host_device_;
   attach::LineServer server_;
   Bytes memory_;
+  int control_;             // the control socket, which the server owns
+  attach::Json inherited_;  // the backend's state, from the program before
+  unsigned generation_ = 0;
+  std::optional<Error> failed_upgrade_;  // the last, if it failed
+  std::filesystem::path upgrade_to_;
   bool removed_ = false;
   bool leaving_ = false;  // lazily
 };

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdlib>
 #include <exception>
 #include <future>
 #include <optional>
@@ -13,8 +15,10 @@
 #include <string_view>
 
 #include "apps/dadid/daemon.h"
+#include "apps/dadid/handover.h"
 #include "apps/dadid/log.h"
 #include "apps/dadid/resume.h"
+#include "apps/image/image_device.h"
 #include "runtime/attach/control.h"
 #include "runtime/attach/spawn.h"
 
@@ -23,12 +27,26 @@ namespace {
 
 constexpr int kUnsupported = 8;  // as dadi's exit status: no use in trying again
 
+Result<Bytes> size_of_image(const attach::DeviceFolder& folder) {
+  DADI_TRY(const attach::DeviceSpec spec, folder.spec());
+  if (::chdir(spec.directory.c_str()) != 0) return Error::from_errno(errno, spec.directory);
+  DADI_TRY(const oci::Reference reference, oci::parse_reference(spec.reference));
+  DADI_TRY(const auto device, open_image_device(reference, spec.platform, {}, {}, [](std::string_view) {}));
+  return to_bytes(device->size());
+}
+
 // What attach waits for, on a pipe: one line.
 void tell(const UniqueFd& ready, const Result<attach::DeviceState>& verdict) {
   const attach::Json json =
       verdict ? attach::to_json(*verdict) : attach::Json{{"error", attach::to_json(verdict.error())}};
   const std::string line = json.dump(-1, ' ', false, attach::Json::error_handler_t::replace) + '\n';
   static_cast<void>(::write(ready.get(), line.data(), line.size()) > 0);
+}
+
+int serve(Daemon& daemon, Log& log) {
+  const auto served = daemon.run();
+  if (!served) log.error(served.error().message());
+  return served ? 0 : 1;
 }
 
 // With the descriptors that attach leaves to it, outside the control group of who attaches: a service manager's own
@@ -45,9 +63,7 @@ int serve_for_attach(const attach::DeviceFolder& folder) {
   tell(ready, state);
   ready = UniqueFd();
   if (!state) return 1;
-  const auto served = daemon.run();
-  if (!served) log.error(served.error().message());
-  return served ? 0 : 1;
+  return serve(daemon, log);
 }
 
 // As a service: once the attachment's own dadid dies, in its place.
@@ -64,9 +80,36 @@ int resume(const std::string& name) {
     log.error(state.error().message());
     return 1;
   }
-  const auto served = daemon.run();
-  if (!served) log.error(served.error().message());
-  return served ? 0 : 1;
+  return serve(daemon, log);
+}
+
+// In place of the program that executed this one; back to it if the device cannot be served.
+int serve_in_place(const attach::DeviceFolder& folder, int descriptor) {
+  Log log(folder.log_path());
+  auto handover = receive_handover(descriptor);
+  if (!handover) {
+    log.error(handover.error().message());
+    return 1;
+  }
+  const auto copy = [](const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); };
+  Daemon daemon(folder, attach::FileLock::adopt(copy(handover->lock)), copy(handover->control), log);
+  if (auto state = daemon.resume(*handover); !state) {
+    log.error("cannot go on: " + state.error().message());
+    const Error failed = go_back(folder.path(), std::move(*handover), std::move(state.error()));
+    log.error("nor go back: " + failed.message());
+    return 1;
+  }
+  *handover = {};
+  return serve(daemon, log);
+}
+
+// Whether this program could take the place of the one that serves the device: a line of JSON on stdout.
+int check(const attach::DeviceFolder& folder) {
+  const auto size = size_of_image(folder);
+  const attach::Json json =
+      size ? attach::Json{{"size", size->value}} : attach::Json{{"error", attach::to_json(size.error())}};
+  fmt::print("{}\n", json.dump(-1, ' ', false, attach::Json::error_handler_t::replace));
+  return size ? 0 : 1;
 }
 
 int run(int argc, const char* const* argv) {
@@ -76,6 +119,10 @@ int run(int argc, const char* const* argv) {
     return serve_for_attach(attach::DeviceFolder(argv[2]));
   }
   if (argc == 3 && std::string_view(argv[1]) == "--resume") return resume(argv[2]);
+  if (argc == 4 && std::string_view(argv[1]) == "--in-place-of") {
+    return serve_in_place(attach::DeviceFolder(argv[2]), std::atoi(argv[3]));
+  }
+  if (argc == 3 && std::string_view(argv[1]) == "--check-resume") return check(attach::DeviceFolder(argv[2]));
   fmt::print(stderr, "dadid serves one attached image; dadi attach starts it\n");
   return 2;
 }

@@ -4,11 +4,17 @@
 #include <optional>
 
 #include "runtime/attach/fuse_loop.h"
+#include "runtime/attach/kernel_nbd.h"
 
 namespace dadi::attach {
 namespace {
 
 constexpr std::array kBackends = {
+    Backend{.name = "nbd",
+            .survives = true,
+            .probe = probe_kernel_nbd,
+            .create = create_kernel_nbd,
+            .clean_up = clean_up_kernel_nbd},
     Backend{.name = "loop",
             .survives = false,
             .probe = probe_fuse_loop,

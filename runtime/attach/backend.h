@@ -2,6 +2,7 @@
 // them apart.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
@@ -28,6 +29,12 @@ class HostDevice {
   // Takes it away as soon as nobody uses it any more, which may be at once; until then it goes on serving. `gone` is
   // called then, once, in any thread.
   virtual void remove_later(std::function<void()> gone) = 0;
+  // Stops answering at a boundary between requests, for a successor that this process executes: its `previous`, with
+  // the numbers of descriptors that it inherits, which create() closes if it succeeds. Errors: unsupported (the backend
+  // cannot; nothing has changed).
+  virtual Result<Json> pause() { return Error::unsupported("this backend cannot hand its device to another program"); }
+  // Goes on after pause(): there was no successor.
+  virtual void go_on() {}
 };
 
 struct HostDeviceRequest {
@@ -35,6 +42,12 @@ struct HostDeviceRequest {
   std::string label;  // of letters, digits and ._-; the host's tools show it where they can
   Json previous;      // state() of the process before this one, whose device shall live on; null: a new device
   std::function<void(std::string_view)> log;  // told of what is not an error of a read. Any thread
+  // Called once, in any thread, when somebody else has taken the device away. May be empty.
+  std::function<void()> gone = {};
+  // For a device that survives its process. How long a request may take before it is asked again, which is also how
+  // long one waits that was with a process which died; and how long requests wait for a successor before they fail.
+  std::chrono::seconds timeout{30};
+  std::chrono::seconds successor_timeout{120};
 };
 
 struct Backend {

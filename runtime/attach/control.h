@@ -3,6 +3,9 @@
 //   {"request":"status"}   → the state, once the device can be used: until then the answer waits
 //   {"request":"stats"}    → counters
 //   {"request":"stop"}     → {} and the device is gone; or an error, and nothing has changed
+//   {"request":"upgrade","program":"/…"}  → {"generation":N}: what status will say when the program has taken this
+//   one's
+//                            place; status has "failed_upgrade", an error, when it did not
 //
 // A reply that is a failure is {"error":{"code","message","hint"}}.
 #pragma once

@@ -42,6 +42,7 @@ void LineServer::every(std::chrono::milliseconds period, std::function<void()> w
 }
 
 Result<void> LineServer::run(int wake) {
+  stopping_ = false;
   while (!stopping_) {
     DADI_TRY(const bool woken, wait(wake));
     if (woken) return {};

@@ -36,7 +36,8 @@ class LineServer {
   // While it runs, `work` is done every `period`, or a little later.
   void every(std::chrono::milliseconds period, std::function<void()> work);
 
-  // Answers until `wake` becomes readable or stop() is called (in a handler, whose answer is still sent).
+  // Answers until `wake` becomes readable or stop() is called (in a handler, whose answer is still sent). May be
+  // called again.
   Result<void> run(int wake);
   void stop() { stopping_ = true; }
 

@@ -29,7 +29,9 @@ Json to_json(const DeviceSpec& spec) {
           {"platform", spec.platform},
           {"backend", spec.backend},
           {"memory", spec.memory.value},
-          {"metrics_address", spec.metrics_address}};
+          {"metrics_address", spec.metrics_address},
+          {"timeout", spec.timeout},
+          {"successor_timeout", spec.successor_timeout}};
 }
 
 Result<DeviceSpec> device_spec_of(const Json& json) {
@@ -40,7 +42,9 @@ Result<DeviceSpec> device_spec_of(const Json& json) {
                       .platform = json.at("platform"),
                       .backend = json.at("backend"),
                       .memory = {json.at("memory").get<std::uint64_t>()},
-                      .metrics_address = json.at("metrics_address")};
+                      .metrics_address = json.at("metrics_address"),
+                      .timeout = json.at("timeout"),
+                      .successor_timeout = json.at("successor_timeout")};
   });
 }
 
@@ -52,6 +56,7 @@ Json to_json(const DeviceState& state) {
           {"device", state.device},
           {"size", state.size.value},
           {"metrics_address", state.metrics_address},
+          {"generation", state.generation},
           {"backend_state", state.backend_state}};
 }
 
@@ -64,6 +69,7 @@ Result<DeviceState> device_state_of(const Json& json) {
                        .device = json.at("device"),
                        .size = {json.at("size").get<std::uint64_t>()},
                        .metrics_address = json.at("metrics_address"),
+                       .generation = json.at("generation"),
                        .backend_state = json.at("backend_state")};
   });
 }

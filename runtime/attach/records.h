@@ -21,6 +21,9 @@ struct DeviceSpec {
   std::string backend;          // "auto", or a backend's name
   Bytes memory;                 // for blocks that were decompressed
   std::string metrics_address;  // "HOST:PORT" on loopback for Prometheus; "": none
+  // For devices that survive their dadid, in seconds: see HostDeviceRequest.
+  unsigned timeout = 30;
+  unsigned successor_timeout = 120;
 };
 
 // What dadid has made of it: devices/ID/state.json, written when the device can be used.
@@ -32,6 +35,7 @@ struct DeviceState {
   std::string device;  // "/dev/loop3"
   Bytes size;
   std::string metrics_address;  // as bound
+  unsigned generation = 0;      // how many programs have given way to the one that serves it now
   Json backend_state;           // the backend's own: for a successor, and for who cleans up
 };
 
