@@ -1,4 +1,4 @@
-"""Devices of the kernel's nbd driver, in a virtual machine with a kernel that has it."""
+"""A virtual machine, whose kernel has nbd: devices of that driver, and of dadi serve as the machine's own disk."""
 import hashlib
 import os
 import pathlib
@@ -16,6 +16,12 @@ import harness  # noqa: E402
 import images  # noqa: E402
 
 PROGRAMS = pathlib.Path(harness.BINARY).parent
+
+SERVED = """
+step served
+cmp /dev/vda /dev/vdb >/run/log 2>&1 || fail "another device"
+blockdev --getro /dev/vdb | grep -q 1 || fail "it can be written"
+"""
 
 UNIT_TESTS = """
 step unit-tests
@@ -58,13 +64,16 @@ class KernelNbd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         guest.kernel_folder()  # skips
+        if harness.is_sanitized() and not os.environ.get("DADI_LONG"):
+            raise unittest.SkipTest("an emulated machine is slow enough without sanitizers: scripts/test --long")
         folder = pathlib.Path(tempfile.mkdtemp(prefix="dadi-guest-"))
         cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
         machine = guest.Guest(folder)
         for name in ("dadi", "dadid", "test_runtime", "device_reader"):
             machine.program(PROGRAMS / name)
         cls.add_image(machine, folder)
-        cls.steps = machine.run(UNIT_TESTS + (HERE / "attach.sh").read_text(), seconds=1000)
+        machine.disk(cls.serve(folder))
+        cls.steps = machine.run(SERVED + UNIT_TESTS + (HERE / "attach.sh").read_text(), seconds=1000)
 
     @classmethod
     def add_image(cls, machine, folder):
@@ -82,8 +91,20 @@ class KernelNbd(unittest.TestCase):
         machine.file(folder / "extents", "extents")
         machine.disk(folder / "raw")
 
+    @classmethod
+    def serve(cls, folder):
+        """The image, to qemu; returns the URI."""
+        server = subprocess.Popen([harness.BINARY, "serve", f"oci:{folder}/image"], stdout=subprocess.PIPE, text=True,
+                                  env=harness.environment())
+        cls.addClassCleanup(server.communicate)
+        cls.addClassCleanup(server.terminate)
+        return server.stdout.readline().strip()
+
     def step(self, name):
         self.assertEqual(self.steps.get(name, "not reached"), "ok")
+
+    def test_a_machine_reads_all_of_a_served_image_from_its_virtio_disk(self):
+        self.step("served")
 
     def test_what_the_kernel_and_the_backend_do_by_themselves(self):
         self.step("unit-tests")
