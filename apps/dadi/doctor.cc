@@ -29,10 +29,6 @@ struct Finding {
   std::string remedy;  // "" where none is needed
 };
 
-struct DoctorOptions {
-  std::string cache_dir;
-};
-
 std::string_view name_of(Health health) {
   switch (health) {
     case Health::kOk:
@@ -103,23 +99,14 @@ fs::path existing_part(fs::path path) {
   return path;
 }
 
-Finding folder(const std::string& subject, const fs::path& path, Health when_not) {
+Finding folder(const std::string& subject, const fs::path& path) {
   const fs::path there = existing_part(path);
   std::error_code ignored;
   if (fs::is_directory(there, ignored) && ::access(there.c_str(), W_OK | X_OK) == 0) {
     return {subject, Health::kOk, path.string() + (there == path ? "" : " (is made when it is needed)"), ""};
   }
-  return {subject, when_not, fmt::format("{} cannot be written to", there.string()),
+  return {subject, Health::kFail, fmt::format("{} cannot be written to", there.string()),
           "make it writable, or set another"};
-}
-
-// Flag or variable, then the XDG folder, then the system's or the user's.
-fs::path cache_folder(const DoctorOptions& options) {
-  if (!options.cache_dir.empty()) return options.cache_dir;
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
-    return fs::path(cache) / "dadi";
-  const char* home = std::getenv("HOME");
-  return geteuid() == 0 || home == nullptr ? fs::path("/var/cache/dadi") : fs::path(home) / ".cache/dadi";
 }
 
 Finding systemd() {
@@ -148,18 +135,17 @@ std::vector<Finding> dead_attachments() {
   return findings;
 }
 
-std::vector<Finding> examine(const DoctorOptions& options) {
+std::vector<Finding> examine() {
   std::vector<Finding> findings = {privileges(), kernel()};
   std::ranges::move(backend_findings(), std::back_inserter(findings));
   findings.insert(findings.end(),
-                  {ext4(), program(), folder("state folder", attach::StateFolder::location(), Health::kFail),
-                   folder("cache folder", cache_folder(options), Health::kWarn), systemd()});
+                  {ext4(), program(), folder("state folder", attach::StateFolder::location()), systemd()});
   std::ranges::move(dead_attachments(), std::back_inserter(findings));
   return findings;
 }
 
-Result<void> diagnose(Session& session, const DoctorOptions& options) {
-  const std::vector<Finding> findings = examine(options);
+Result<void> diagnose(Session& session) {
+  const std::vector<Finding> findings = examine();
   if (session.options.json) {
     Json list = Json::array();
     for (const Finding& one : findings) {
@@ -184,12 +170,10 @@ Result<void> diagnose(Session& session, const DoctorOptions& options) {
 }  // namespace
 
 void add_doctor(CommandLine& line, Session& session) {
-  auto& options = session.keep<DoctorOptions>();
   auto command = line.add("doctor", "What this host can do, and what to do about the rest",
                           "sudo dadi doctor\n"
                           "sudo dadi doctor --json | jq -r '.[] | select(.status != \"ok\") | .remedy'");
-  command.option("--cache-dir", options.cache_dir, "DIR", "Where blocks of far images are to be kept");
-  command.run([&] { session.finish(diagnose(session, options).context("doctor")); });
+  command.run([&] { session.finish(diagnose(session).context("doctor")); });
 }
 
 }  // namespace dadi

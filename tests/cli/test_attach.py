@@ -495,6 +495,27 @@ class Failures(Attached):
         self.assertIn("layer 1", log.read_text())
 
 
+class Help(Attached):
+    def test_examples_work_when_pasted(self):
+        harness.need_command("jq")
+        self.image("debian-dadi")
+        names = {"sudo ": "", "/mnt": str(self.folder / "mnt")}
+        for command in ("attach", "ps", "stats", "doctor", "detach"):
+            if command == "stats":
+                self.attach("--name", "web", "oci:debian-dadi")
+            for example in re.findall(r"^  ((?:sudo )?dadi .*)$", self.dadi(command, "--help").text.split("\n\n")[0], re.MULTILINE):
+                if "--lazy" in example:
+                    self.attach("--mount", "mnt", "oci:debian-dadi")
+                for name, here in names.items():
+                    example = example.replace(name, here)
+                run = subprocess.run(["bash", "-o", "pipefail", "-c", example], cwd=self.folder, text=True, capture_output=True,
+                                     env={**self.env, "PATH": f"{pathlib.Path(harness.BINARY).parent}:{os.environ['PATH']}"},
+                                     check=False, timeout=60)
+                self.assertEqual(run.returncode, 0, f"{example}\n{run.stderr}")
+                names.setdefault("/dev/loop3", run.stdout.strip())  # what the first says that it made
+        self.assert_nothing_is_left()
+
+
 class Listing(Attached):
     def test_ps_has_the_promised_fields(self):
         self.image()
@@ -582,7 +603,7 @@ class Listing(Attached):
         findings = {one["subject"]: one for one in self.dadi("doctor", "--json").json}
         for subject in ("privileges", "kernel", "backend loop", "dadid", "state folder"):
             self.assertEqual(findings[subject]["status"], "ok", findings)
-        self.assertTrue({"ext4", "cache folder", "systemd"} <= set(findings))
+        self.assertTrue({"ext4", "state folder", "systemd"} <= set(findings))
         for line in self.dadi("doctor").text.splitlines():
             self.assertRegex(line, r"^(ok|warn|fail) +[^:]+: .+")
 
