@@ -145,12 +145,25 @@ TEST(DeviceFaults, AFlippedBitInHeaderJumpTableOrTrailerIsFoundAtOpening) {
   }
 }
 
-TEST(DeviceFaults, AFlippedBitInTheLayersOwnHeaderOrTrailerIsFoundAtOpening) {
+// The ZFile's blocks that hold the index of the layer in it.
+std::vector<std::uint64_t> blocks_of_index(const Data& blob, std::size_t block_size) {
+  const SharedBlob layer = must(open_layer_file(blob_of(blob))).unwrapped;
+  const Data trailer = must(read_range(*layer, layer->size() - Bytes{lsmt::kHeaderSize}, Bytes{lsmt::kHeaderSize}));
+  const lsmt::Header header = must(lsmt::decode_header(trailer));
+  std::vector<std::uint64_t> blocks;
+  const std::uint64_t end = header.index_offset.value + header.index_size * lsmt::kRecordSize;
+  for (std::uint64_t at = header.index_offset.value / block_size; at * block_size < end; ++at) blocks.push_back(at);
+  return blocks;
+}
+
+TEST(DeviceFaults, AFlippedBitInTheLayersOwnHeaderIndexOrTrailerIsFoundAtOpening) {
   for (const std::string& form : kForms) {
     const Data blob = golden(form);
     const Wrapped wrapped = unwrap(blob);
-    // The header is in the first block; the trailer, behind the index, in the last.
-    for (const std::uint64_t block : {std::uint64_t{0}, wrapped.blocks->info().blocks - 1}) {
+    std::vector<std::uint64_t> blocks = blocks_of_index(blob, wrapped.blocks->info().block_size);
+    ASSERT_FALSE(blocks.empty());
+    blocks.insert(blocks.end(), {0, wrapped.blocks->info().blocks - 1});  // header and trailer
+    for (const std::uint64_t block : blocks) {
       const auto stored = wrapped.blocks->stored_range(block);
       Data damaged = blob;
       damaged[(wrapped.offset + stored.offset).value + stored.size.value / 2] ^= std::byte{1};
