@@ -91,12 +91,17 @@ def rich_image():
     return [base, middle, top]
 
 
+def files_below(point):
+    """Path.rglob() of some Pythons fails at symlinks that are too long to follow."""
+    return [pathlib.Path(folder, name) for folder, _, names in os.walk(point) for name in names]
+
+
 class Work:
     """Random changes in a mounted tree, and what its files should hold then."""
 
     def __init__(self, point, seed):
         self.point, self.random, self.files = point, random.Random(seed), {}
-        for path in point.rglob("*"):
+        for path in files_below(point):
             if not path.is_symlink() and path.is_file() and path.parent.name not in ("huge", "keep"):
                 self.files[path] = path.read_bytes()
         self.directories = [point / name for name in ("small", "tree", "huge", "tree/new")]
