@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <vector>
 
@@ -252,7 +253,11 @@ void transmit(const Export& served, bool structured, std::span<const std::byte> 
   bool cut_off = false;
   const auto settle = [&] {
     pollfd event{mailbox->fd(), POLLIN, 0};
-    require(::poll(&event, 1, 60'000) == 1, "work ends");
+    int ready = 0;
+    // libFuzzer's timer interrupts; its own -timeout bounds the wait as a whole.
+    while ((ready = ::poll(&event, 1, 60'000)) < 0 && errno == EINTR) {
+    }
+    require(ready == 1, "work ends");
     mailbox->quiet();
     transmission.collect(out);
     take(out, said);
