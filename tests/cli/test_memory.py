@@ -1,4 +1,4 @@
-"""Peak memory of a conversion: at most 256 MiB up to 200,000 entries, and 1 KiB an entry beyond, whatever their shape."""
+"""Peak memory of convert and verify: at most 256 MiB up to 200,000 entries, and 1 KiB an entry beyond for convert, whatever their shape."""
 import hashlib
 import shutil
 import subprocess
@@ -95,11 +95,11 @@ class Memory(harness.Test):
         layout.add_manifest([{"mediaType": LAYER, "digest": name, "size": size}], [name])
         return source
 
-    def peak(self, shape, count):
-        """The most memory that dadi had, in KiB."""
-        source = self.source(shape, count)
+    def peak(self, shape, count, command="convert"):
+        """The most memory that dadi had, in KiB; `verify` needs what `convert` made."""
+        source = self.source(shape, count) if command == "convert" else self.folder / f"source-{count}"
         # Not by wait4 from here: a child's peak counts this program's own memory until it became another program.
-        run = subprocess.run(["time", "-f", "%M", "-o", self.folder / "peak", harness.BINARY, "convert", f"oci:{source}",
+        run = subprocess.run(["time", "-f", "%M", "-o", self.folder / "peak", harness.BINARY, command, f"oci:{source}",
                               f"oci:{source}-image"], capture_output=True, text=True, check=False, env=harness.environment())
         self.assertEqual(run.returncode, 0, run.stderr)
         return int((self.folder / "peak").read_text())
@@ -108,12 +108,14 @@ class Memory(harness.Test):
         for shape in (one_directory, directories, large_attributes, symlinks):
             with self.subTest(shape.__name__):
                 self.assertLessEqual(self.peak(shape, 30_000) - self.peak(shape, 10_000), 20_000)
+                self.assertLessEqual(self.peak(shape, 30_000, "verify") - self.peak(shape, 10_000, "verify"), 20_000)
 
     def test_200000_entries_fit_into_256_mib(self):
         harness.need_long()
         for shape in SHAPES:
             with self.subTest(shape.__name__):
                 self.assertLessEqual(self.peak(shape, 200_000), KIB_FOR_200000)
+                self.assertLessEqual(self.peak(shape, 200_000, "verify"), KIB_FOR_200000)
 
     def test_millions_of_entries_take_less_than_1_kib_each(self):
         harness.need_long()
