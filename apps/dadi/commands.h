@@ -20,6 +20,7 @@ void add_ps(CommandLine& line, Session& session);
 void add_stats(CommandLine& line, Session& session);
 void add_doctor(CommandLine& line, Session& session);
 void add_upgrade(CommandLine& line, Session& session);
+void add_cache(CommandLine& line, Session& session);
 void add_zfile(CommandLine& line, Session& session);
 void add_version(CommandLine& line, Session& session);
 

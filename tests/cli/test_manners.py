@@ -12,7 +12,7 @@ import harness
 from harness import CORRUPT, DENIED, FAILURE, NOT_FOUND, OK, UNSUPPORTED, USAGE, environment
 from images import Layout, docker_archive, small_debian
 
-ON_FILES = ["convert", "inspect", "check", "verify", "export", "ls", "cat", "serve", "zfile", "version"]
+ON_FILES = ["convert", "inspect", "check", "verify", "export", "ls", "cat", "serve", "cache", "zfile", "version"]
 ON_HOSTS = ["attach", "detach", "ps", "upgrade", "stats", "doctor"]  # their examples: test_attach.py
 
 
@@ -57,7 +57,8 @@ class Usage(harness.Test):
 
 class Help(harness.Test):
     def commands(self, of=(*ON_FILES, *ON_HOSTS)):
-        return [[]] + [[name] for name in of] + [["zfile", name] for name in ("compress", "extract", "info")]
+        return [[]] + [[name] for name in of] + [["zfile", name] for name in ("compress", "extract", "info")] + [
+            ["cache", name] for name in ("ls", "prune", "verify")]
 
     def test_every_command_has_help_that_starts_with_examples(self):
         for words in self.commands():
@@ -135,7 +136,8 @@ class Streams(harness.Test):
         for words in (["inspect", "oci:image"], ["inspect", "oci:done"], ["check", "oci:done"],
                       ["verify", "oci:image", "oci:done"], ["ls", "oci:done", "/"], ["version"],
                       ["export", "oci:done", "disk.img"], ["zfile", "compress", "image/oci-layout", "z"],
-                      ["zfile", "info", "z"], ["zfile", "extract", "z", "zz"]):
+                      ["zfile", "info", "z"], ["zfile", "extract", "z", "zz"], ["cache", "ls", "--cache-dir", "c"],
+                      ["cache", "prune", "--cache-dir", "c"], ["cache", "verify", "--cache-dir", "c"]):
             self.dadi("--json", *words).json  # pylint: disable=expression-not-assigned
 
     def test_an_error_is_json_on_stderr_when_json_is_asked_for(self):

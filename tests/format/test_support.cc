@@ -206,8 +206,8 @@ std::optional<std::filesystem::path> shared() {
   return path;
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = std::filesystem::temp_directory_path() / "dadi-test-XXXXXX";
+TemporaryFolder::TemporaryFolder(const std::filesystem::path& where) {
+  std::string name = where / "dadi-test-XXXXXX";
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a temporary folder");
   path_ = name;
 }

@@ -89,10 +89,11 @@ std::optional<std::filesystem::path> shared();
   if (!::dadi::test::shared()) \
   GTEST_SKIP() << "NOT TESTED: there is no folder of goldens and tools; set DADI_SHARED to its path"
 
-// A folder that goes with its owner.
+// A folder that goes with its owner; in the system's folder for such, or in `where`.
 class TemporaryFolder {
  public:
-  TemporaryFolder();
+  TemporaryFolder() : TemporaryFolder(std::filesystem::temp_directory_path()) {}
+  explicit TemporaryFolder(const std::filesystem::path& where);
   ~TemporaryFolder();
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
