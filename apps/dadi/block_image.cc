@@ -12,6 +12,7 @@ Notes notes_of(Session& session) {
 void add_image_options(Command& command, ImageOptions& options) {
   command.argument("REF", options.reference, "Image: oci:DIR[:TAG], oci-archive:FILE, layers:FILE,… or config:FILE")
       .option("--platform", options.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64");
+  add_registry_options(command, options.registry);
 }
 
 Result<oci::Reference> parse_image_reference(Session& session, const std::string& text) {
@@ -20,13 +21,15 @@ Result<oci::Reference> parse_image_reference(Session& session, const std::string
   return reference;
 }
 
-Result<StoredImage> open_stored_image(Session& session, const oci::Reference& reference, const std::string& platform) {
-  return open_stored_image(reference, platform, notes_of(session));
+Result<StoredImage> open_stored_image(Session& session, const oci::Reference& reference, const ImageOptions& options) {
+  const registry::Access access = registry_access(session, options.registry);
+  return open_stored_image(reference, options.platform, notes_of(session), &access);
 }
 
 Result<BlockImage> open_block_image(Session& session, const ImageOptions& options) {
   DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.reference));
-  DADI_TRY(FoundImage found, find_block_image(reference, options.platform, notes_of(session)));
+  const registry::Access access = registry_access(session, options.registry);
+  DADI_TRY(FoundImage found, find_block_image(reference, options.platform, notes_of(session), &access));
   return open_block_image(std::move(found), session.read_context());
 }
 

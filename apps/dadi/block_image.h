@@ -5,6 +5,7 @@
 #include <string>
 
 #include "apps/dadi/command_line.h"
+#include "apps/dadi/registry_options.h"
 #include "apps/dadi/session.h"
 #include "apps/image/block_image.h"
 
@@ -14,16 +15,17 @@ namespace dadi {
 struct ImageOptions {
   std::string reference;
   std::string platform;  // empty: this machine's
+  RegistryOptions registry;
 };
 
-// REF and --platform.
+// REF, --platform, and how registries are reached.
 void add_image_options(Command& command, ImageOptions& options);
 
 // Parses the reference, saying on stderr what a bare path was taken for.
 Result<oci::Reference> parse_image_reference(Session& session, const std::string& text);
 
 // open_stored_image() and open_block_image() of apps/image, with notes that go to the session.
-Result<StoredImage> open_stored_image(Session& session, const oci::Reference& reference, const std::string& platform);
+Result<StoredImage> open_stored_image(Session& session, const oci::Reference& reference, const ImageOptions& options);
 Result<BlockImage> open_block_image(Session& session, const ImageOptions& options);
 
 // The whole way, for commands that need nothing but the device.

@@ -22,6 +22,11 @@ void add_doctor(CommandLine& line, Session& session);
 void add_upgrade(CommandLine& line, Session& session);
 void add_cache(CommandLine& line, Session& session);
 void add_zfile(CommandLine& line, Session& session);
+void add_copy(CommandLine& line, Session& session);
+void add_push(CommandLine& line, Session& session);
+void add_pull(CommandLine& line, Session& session);
+void add_login(CommandLine& line, Session& session);
+void add_logout(CommandLine& line, Session& session);
 void add_version(CommandLine& line, Session& session);
 
 }  // namespace dadi

@@ -11,6 +11,7 @@
 #include "apps/dadi/compression.h"
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/table.h"
+#include "libconvert/registry/image_store.h"
 #include "libformat/base/bytes.h"
 #include "libformat/blob/file_blob.h"
 
@@ -29,6 +30,7 @@ struct ConvertCommand {
   std::string digest_file;
   unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
   bool dry_run = false;
+  RegistryOptions registry;
 };
 
 // Shows a conversion as one task a layer.
@@ -127,11 +129,12 @@ Result<void> show_plan(Session& session, const oci::ImageSource& source, const p
 Result<void> run_convert(Session& session, const ConvertCommand& command) {
   DADI_TRY(const pipeline::ConvertOptions options, parse_options(session, command));
   DADI_TRY(const oci::Reference from, parse_image_reference(session, command.source));
-  DADI_TRY(const auto source, oci::open_source(from));
+  const registry::Access access = registry_access(session, command.registry);
+  DADI_TRY(const auto source, registry::open_source(from, access));
   if (command.dry_run) return show_plan(session, *source, options);
   if (command.destination.empty()) return Error::invalid_argument("where to? DST is missing");
   DADI_TRY(const oci::Reference to, oci::parse_reference(command.destination));
-  DADI_TRY(const auto destination, oci::open_destination(to).context("{}", to.to_string()));
+  DADI_TRY(const auto destination, registry::open_destination(to, access).context("{}", to.to_string()));
   ConvertProgress observer(session);
   DADI_TRY(const pipeline::ConvertResult result, pipeline::convert(*source, *destination, options, observer));
   if (!command.digest_file.empty()) {
@@ -164,6 +167,7 @@ void add_convert(CommandLine& line, Session& session) {
       .option("-j,--jobs", options.jobs, "N", "Threads that compress; changes no byte of the result")
       .at_least(1)
       .flag("--dry-run", options.dry_run, "Only show what would be converted");
+  add_registry_options(command, options.registry);
   command.run([&] { session.finish(run_convert(session, options).context("convert {}", options.source)); });
 }
 

@@ -237,7 +237,7 @@ Result<void> inspect(Session& session, const InspectOptions& options) {
     if (documents) return Error::invalid_argument("block layers as files have no manifest and no config");
     return inspect_blocks(session, options);
   }
-  DADI_TRY(const StoredImage stored, open_stored_image(session, reference, options.image.platform));
+  DADI_TRY(const StoredImage stored, open_stored_image(session, reference, options.image));
   if (documents) return print_document(session, stored, options.config);
   if (oci::is_converted(stored.image.manifest)) return inspect_blocks(session, options);
   inspect_archives(session, reference, stored.image);

@@ -18,6 +18,11 @@ constexpr auto kExamples =
 
 void add_commands(CommandLine& line, Session& session) {
   add_convert(line, session);
+  add_copy(line, session);
+  add_push(line, session);
+  add_pull(line, session);
+  add_login(line, session);
+  add_logout(line, session);
   add_inspect(line, session);
   add_check(line, session);
   add_verify(line, session);

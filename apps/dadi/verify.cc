@@ -48,7 +48,7 @@ Result<std::optional<std::string>> compare(Session& session, const VerifyOptions
   if (reference.kind == oci::Reference::Kind::kLayers || reference.kind == oci::Reference::Kind::kConfig) {
     return Error::invalid_argument("{} is no image with layers that are archives", options.source);
   }
-  DADI_TRY(const StoredImage source, open_stored_image(session, reference, options.converted.platform));
+  DADI_TRY(const StoredImage source, open_stored_image(session, reference, options.converted));
   DADI_TRY(const auto device, open_device(session, options.converted).context("{}", options.converted.reference));
   DADI_TRY(const auto volume, fs::Volume::open(device).context("{}", options.converted.reference));
   fs::TreeModel model;

@@ -2,6 +2,7 @@
 
 #include "apps/image/runtime_config.h"
 #include "libconvert/oci/converted.h"
+#include "libconvert/registry/image_store.h"
 #include "libformat/blob/file_blob.h"
 
 namespace dadi {
@@ -101,19 +102,20 @@ Error not_converted() {
       .with_hint("convert it first: dadi convert SRC DST");
 }
 
-Result<StoredImage> open_stored_image(const oci::Reference& reference, const std::string& platform,
-                                      const Notes& notes) {
+Result<StoredImage> open_stored_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
+                                      const registry::Access* access) {
   oci::SelectOptions wanted{.platform = {}, .all = false, .for_conversion = false};
   if (!platform.empty()) {
     DADI_TRY(wanted.platform, oci::parse_platform(platform));
   }
-  DADI_TRY(auto source, oci::open_source(reference));
+  DADI_TRY(auto source, access != nullptr ? registry::open_source(reference, *access) : oci::open_source(reference));
   DADI_TRY(oci::Selection selection, oci::select(*source, wanted));
   for (const std::string& text : selection.notes) notes(text);
   return StoredImage{std::move(source), std::move(selection.images.front())};
 }
 
-Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes) {
+Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
+                                    const registry::Access* access) {
   FoundImage image{.reference = reference.to_string(), .stored = {}, .layers = {}};
   if (reference.kind == oci::Reference::Kind::kLayers) {
     DADI_TRY(image.layers, layers_of(reference));
@@ -121,7 +123,7 @@ Result<FoundImage> find_block_image(const oci::Reference& reference, const std::
     DADI_TRY(const RuntimeConfig config, RuntimeConfig::load(reference.path()));
     DADI_TRY(image.layers, layers_of(config));
   } else {
-    DADI_TRY(image.stored, open_stored_image(reference, platform, notes));
+    DADI_TRY(image.stored, open_stored_image(reference, platform, notes, access));
     DADI_TRY(image.layers, layers_of(*image.stored));
   }
   return image;

@@ -11,6 +11,7 @@
 #include "libconvert/oci/image.h"
 #include "libconvert/oci/image_store.h"
 #include "libconvert/oci/reference.h"
+#include "libconvert/registry/access.h"
 #include "libformat/layer_file.h"
 #include "libformat/lsmt/stack_reader.h"
 
@@ -25,9 +26,10 @@ struct StoredImage {
   oci::SelectedImage image;
 };
 
-// The image for `platform` ("": this machine's). REQUIRES: `reference` is not kLayers or kConfig.
-// Errors: those of open_source() and select().
-Result<StoredImage> open_stored_image(const oci::Reference& reference, const std::string& platform, const Notes& notes);
+// The image for `platform` ("": this machine's). Without `access`, registries are refused. REQUIRES: `reference` is not
+// kLayers or kConfig. Errors: those of open_source() and select().
+Result<StoredImage> open_stored_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
+                                      const registry::Access* access = nullptr);
 
 // What is said of an image that is no block image.
 Error not_converted();
@@ -49,7 +51,8 @@ struct FoundImage {
 
 // Finds every layer; one that carries a trace is left out.
 // Errors: unsupported (an ordinary image, layers that are only on a registry), not_found, those of the store.
-Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes);
+Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
+                                    const registry::Access* access = nullptr);
 
 // One layer of a device, opened.
 struct BlockLayer {

@@ -14,8 +14,8 @@ namespace dadi::oci {
 namespace {
 
 Error no_registry() {
-  return Error::unsupported("images on registries are not read or written yet")
-      .with_hint("a folder is written oci:DIR:TAG; skopeo copy docker://IMAGE oci:DIR:TAG fills it from a registry");
+  return Error::unsupported("images on registries are not read at random yet")
+      .with_hint("pull the image first: dadi pull IMAGE oci:DIR:TAG");
 }
 
 Result<std::unique_ptr<ImageSource>> open_folder(const Reference& reference) {

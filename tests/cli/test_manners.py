@@ -11,8 +11,10 @@ import time
 import harness
 from harness import CORRUPT, DENIED, FAILURE, NOT_FOUND, OK, UNSUPPORTED, USAGE, environment
 from images import Layout, docker_archive, small_debian
+from registries import Registry
 
 ON_FILES = ["convert", "inspect", "check", "verify", "export", "ls", "cat", "serve", "cache", "zfile", "version"]
+ON_REGISTRIES = ["copy", "push", "pull", "login", "logout"]
 ON_HOSTS = ["attach", "detach", "ps", "upgrade", "stats", "doctor"]  # their examples: test_attach.py
 
 
@@ -56,7 +58,7 @@ class Usage(harness.Test):
 
 
 class Help(harness.Test):
-    def commands(self, of=(*ON_FILES, *ON_HOSTS)):
+    def commands(self, of=(*ON_FILES, *ON_REGISTRIES, *ON_HOSTS)):
         return [[]] + [[name] for name in of] + [["zfile", name] for name in ("compress", "extract", "info")] + [
             ["cache", name] for name in ("ls", "prune", "verify")]
 
@@ -69,7 +71,7 @@ class Help(harness.Test):
     def test_the_list_of_commands_is_complete(self):
         text = self.dadi("--help").text
         listed = re.findall(r"^  ([a-z]+) {2,}", text.split("Commands:\n")[1], re.MULTILINE)
-        self.assertEqual(sorted(listed), sorted(ON_FILES + ON_HOSTS))
+        self.assertEqual(sorted(listed), sorted(ON_FILES + ON_REGISTRIES + ON_HOSTS))
 
     def test_lines_of_help_fit_a_terminal(self):
         for words in self.commands():
@@ -89,6 +91,21 @@ class Help(harness.Test):
             _, said = serving.communicate(timeout=60)
         self.assertEqual(serving.returncode, OK, f"{example}\n{said}")
         self.assertRegex(uri, "^nbds?", example)
+
+    def test_examples_around_registries_work_when_pasted(self):
+        registry = Registry(self)
+        for name in ("debian", "debian-dadi"):
+            Layout(self.folder / name).add_image(small_debian())
+        docker_archive(self.folder / "saved.tar", small_debian())
+        (self.folder / "password.txt").write_text("secret\n")
+        path = f"{pathlib.Path(harness.BINARY).parent}:{os.environ['PATH']}"
+        for name in ON_REGISTRIES:
+            text = self.dadi(name, "--help").text
+            for example in re.findall(r"^  (dadi .*)$", text.split("\n\n")[0], re.MULTILINE):
+                run = subprocess.run(["bash", "-c", example.replace("localhost:5000", registry.host)], cwd=self.folder, text=True,
+                                     env=environment(PATH=path, REGISTRY_AUTH_FILE=str(self.folder / "auth.json")),
+                                     capture_output=True, check=False, timeout=600)
+                self.assertEqual(run.returncode, OK, f"{example}\n{run.stderr}")
 
     def test_examples_work_when_pasted(self):
         layout = Layout(self.folder / "debian")

@@ -1,0 +1,40 @@
+// Images from store to store, as they are.
+#pragma once
+
+#include <stop_token>
+#include <string>
+
+#include "libconvert/oci/image.h"
+#include "libconvert/oci/image_store.h"
+
+namespace dadi::pipeline {
+
+struct CopyOptions {
+  std::optional<oci::Platform> platform;  // default: this machine's
+  bool all = false;                       // what the reference names as a whole, index and all
+  std::stop_token stop;
+};
+
+// Told what a copy does; by the thread that copies.
+class CopyObserver {
+ public:
+  virtual ~CopyObserver() = default;
+  virtual void blob_started(const oci::Descriptor& blob) = 0;
+  virtual void blob_read(Bytes done) = 0;
+  virtual void blob_finished() = 0;
+  virtual void note(const std::string& text) = 0;
+};
+
+struct CopyResult {
+  oci::Descriptor root;
+  std::size_t blobs_copied = 0;  // without manifests
+  std::size_t blobs_there = 0;   // in the destination already
+  Bytes bytes_copied;
+};
+
+// Manifests keep their bytes, and so their digests. Blobs that the destination has are neither read nor written.
+// Errors: those of the stores and of select(); unsupported (nested or branching beyond reason, schema 1), cancelled.
+Result<CopyResult> copy(const oci::ImageSource& source, oci::ImageDestination& destination, const CopyOptions& options,
+                        CopyObserver& observer);
+
+}  // namespace dadi::pipeline

@@ -1,0 +1,223 @@
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "libconvert/oci/manifest.h"
+#include "libconvert/oci/staged_blobs.h"
+#include "libconvert/registry/image_store.h"
+#include "libconvert/registry/repository.h"
+#include "libformat/base/bytes.h"
+#include "libformat/blob/file_blob.h"
+
+namespace dadi::registry {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kUploadsAtOnce = 3;
+constexpr int kMostNesting = 8;
+
+// Uploads files while others are being written. The first failure is kept; the rest is then left undone.
+class Uploads {
+ public:
+  explicit Uploads(Repository& repository) : repository_(repository) {}
+  ~Uploads() { end(); }
+
+  void add(fs::path path, const BlobIdentity& identity) {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back({std::move(path), identity});
+    if (threads_.size() < kUploadsAtOnce) threads_.emplace_back([this] { work(); });
+    wake_.notify_one();
+  }
+
+  // Waits for all.
+  Result<void> finish() {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [this] { return waiting_.empty() && running_ == 0; });
+    return status_;
+  }
+  Result<void> status() {
+    const std::lock_guard lock(mutex_);
+    return status_;
+  }
+
+ private:
+  struct Job {
+    fs::path path;
+    BlobIdentity identity;
+  };
+
+  void end() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+      waiting_.clear();
+      wake_.notify_all();
+    }
+    threads_.clear();
+  }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return ended_ || !waiting_.empty(); });
+      if (ended_) return;
+      const Job job = std::move(waiting_.front());
+      waiting_.pop_front();
+      if (!status_) {
+        wake_.notify_all();
+        continue;
+      }
+      ++running_;
+      lock.unlock();
+      auto done = repository_.put_blob(job.path, job.identity.digest, job.identity.size);
+      if (done) ::unlink(job.path.c_str());
+      lock.lock();
+      --running_;
+      if (status_ && !done) status_ = std::move(done);
+      wake_.notify_all();
+    }
+  }
+
+  Repository& repository_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Job> waiting_;
+  std::size_t running_ = 0;
+  bool ended_ = false;
+  Result<void> status_;
+  std::vector<std::jthread> threads_;
+};
+
+class RegistryDestination final : public oci::ImageDestination {
+ public:
+  RegistryDestination(const Access& access, const oci::Reference& reference, oci::StagedBlobs staged)
+      : repository_(access, reference.host, reference.repository, Purpose::kPush),
+        tag_(reference.tag),
+        digest_(reference.digest),
+        mount_from_(access.mount_from),
+        staged_(std::move(staged)),
+        uploads_(repository_) {}
+
+  Repository& repository() { return repository_; }
+
+  Result<std::unique_ptr<BlobSink>> create_blob(Bytes head_size) override {
+    DADI_CHECK(uploads_.status());
+    DADI_TRY(auto sink, staged_.create(head_size));
+    return std::unique_ptr<BlobSink>(std::make_unique<Sink>(*this, std::move(sink)));
+  }
+
+  Result<bool> has_blob(const Digest& digest, Bytes size) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (there_.contains(digest)) return true;
+    }
+    DADI_TRY(bool there, repository_.has_blob(digest, size));
+    if (!there && !mount_from_.empty()) {
+      DADI_TRY(there, repository_.mount_blob(digest, mount_from_));
+    }
+    if (there) {
+      const std::lock_guard lock(mutex_);
+      there_.insert(digest);
+    }
+    return there;
+  }
+
+  Result<void> commit(const oci::Descriptor& root) override {
+    if (digest_ && *digest_ != root.digest)
+      return Error::invalid_argument("the image is {}, and cannot be written as {}", root.digest.to_string(),
+                                     digest_->to_string());
+    DADI_TRY(const std::string bytes, read_manifest(root));
+    DADI_CHECK(put_children(root, bytes, 0));
+    DADI_CHECK(uploads_.finish());
+    for (const auto& [digest, manifest] : manifests_)
+      DADI_CHECK(repository_.put_manifest(digest, as_bytes(manifest.bytes), manifest.media_type));
+    const std::string name = !tag_.empty() ? tag_ : root.digest.to_string();
+    return repository_.put_manifest(name, as_bytes(bytes), root.media_type);
+  }
+
+ private:
+  // Documents wait until commit() knows which of them are manifests; whatever is larger than one can be goes at once.
+  class Sink final : public BlobSink {
+   public:
+    Sink(RegistryDestination& destination, std::unique_ptr<BlobSink> file)
+        : destination_(destination), file_(std::move(file)) {}
+
+    Result<void> write(std::span<const std::byte> data) override { return file_->write(data); }
+    Result<BlobIdentity> finish(std::span<const std::byte> head) override {
+      DADI_TRY(const BlobIdentity identity, file_->finish(head));
+      if (identity.size > oci::kManifestLimit) destination_.upload(identity);
+      return identity;
+    }
+
+   private:
+    RegistryDestination& destination_;
+    std::unique_ptr<BlobSink> file_;
+  };
+
+  struct StagedManifest {
+    std::string bytes, media_type;
+  };
+
+  void upload(const BlobIdentity& identity) {
+    const std::lock_guard lock(mutex_);
+    if (there_.insert(identity.digest).second) uploads_.add(staged_.folder() / identity.digest.hex(), identity);
+  }
+
+  Result<std::string> read_manifest(const oci::Descriptor& descriptor) const {
+    DADI_TRY(const auto file, FileBlob::open(staged_.folder() / descriptor.digest.hex()));
+    if (file->size() > oci::kManifestLimit) return Error::unsupported("a manifest of {} bytes", file->size().value);
+    DADI_TRY(const auto bytes, read_range(*file, {0}, file->size()));
+    return std::string(as_text(bytes));
+  }
+
+  // What the document refers to: blobs are uploaded, manifests kept for afterwards, those below first.
+  Result<void> put_children(const oci::Descriptor& descriptor, const std::string& bytes, int depth) {
+    if (depth > kMostNesting) return Error::unsupported("indexes nested deeper than {}", kMostNesting);
+    if (oci::is_index(descriptor.media_type)) {
+      DADI_TRY(const oci::Index index, oci::Index::parse(as_bytes(bytes), descriptor.media_type));
+      for (const oci::Descriptor& child : index.manifests) {
+        if (!staged_.contains(child.digest, child.size)) continue;
+        DADI_TRY(const std::string below, read_manifest(child));
+        DADI_CHECK(put_children(child, below, depth + 1));
+        manifests_.emplace_back(child.digest.to_string(), StagedManifest{below, child.media_type});
+      }
+      return {};
+    }
+    DADI_TRY(const oci::Manifest manifest, oci::Manifest::parse(as_bytes(bytes), descriptor.media_type));
+    std::vector<oci::Descriptor> blobs = manifest.layers;
+    blobs.push_back(manifest.config);
+    for (const oci::Descriptor& blob : blobs)
+      if (staged_.contains(blob.digest, blob.size)) upload({blob.digest, blob.size});
+    return {};
+  }
+
+  Repository repository_;
+  std::string tag_;
+  std::optional<Digest> digest_;
+  std::string mount_from_;
+  oci::StagedBlobs staged_;
+  std::mutex mutex_;
+  std::set<Digest> there_;  // in the repository, or on their way
+  std::vector<std::pair<std::string, StagedManifest>> manifests_;
+  Uploads uploads_;  // last: ended before what it works on is gone
+};
+
+}  // namespace
+
+Result<std::unique_ptr<oci::ImageDestination>> open_destination(const oci::Reference& reference, const Access& access) {
+  if (reference.kind != oci::Reference::Kind::kRegistry) return oci::open_destination(reference);
+  std::error_code failure;
+  const fs::path parent = access.staging.empty() ? fs::temp_directory_path(failure) : access.staging;
+  if (failure) return Error::from_errno(failure.value(), "find a folder for temporary files");
+  DADI_TRY(oci::StagedBlobs staged, oci::StagedBlobs::create(parent));
+  auto destination = std::make_unique<RegistryDestination>(access, reference, std::move(staged));
+  // Better now than after the work.
+  DADI_CHECK(destination->repository().ping());
+  return std::unique_ptr<oci::ImageDestination>(std::move(destination));
+}
+
+}  // namespace dadi::registry

@@ -1,0 +1,20 @@
+// Images on registries, and in every other store: what the command line opens references with.
+#pragma once
+
+#include <memory>
+
+#include "libconvert/oci/image_store.h"
+#include "libconvert/registry/access.h"
+
+namespace dadi::registry {
+
+// oci::open_source(), and registries. Blobs of a registry are streamed; they cannot be opened for reading at random.
+// Errors: also those of Repository.
+Result<std::unique_ptr<oci::ImageSource>> open_source(const oci::Reference& reference, const Access& access);
+
+// oci::open_destination(), and registries: blobs are staged in access.staging, uploaded while others are written, and
+// the image appears under its tag, or its digest, with commit(). Blobs that were uploaded stay when it is not reached:
+// the next run finds them.
+Result<std::unique_ptr<oci::ImageDestination>> open_destination(const oci::Reference& reference, const Access& access);
+
+}  // namespace dadi::registry

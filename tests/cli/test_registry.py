@@ -1,0 +1,138 @@
+"""Images on registries: convert, copy, push, pull and login against Debian's docker-registry, and skopeo beside them."""
+import base64
+import os
+import subprocess
+
+import harness
+from harness import DENIED, NETWORK, NOT_FOUND, UNSUPPORTED, USAGE, environment
+from images import Layout, entry, read_manifest, small_debian
+from registries import PASSWORD, USER, Registry, free_port, make_authority
+
+
+class RegistryTest(harness.Test):
+    def setUp(self):
+        super().setUp()
+        self.layout = Layout(self.folder / "image")
+        # One blob that an upload sends in several chunks.
+        self.layout.add_image([*small_debian(), [entry("srv/noise", os.urandom(20 << 20))]])
+
+    def skopeo(self, *words):
+        harness.need_command("skopeo")
+        subprocess.run(["skopeo", *map(str, words)], cwd=self.folder, check=True, capture_output=True, timeout=600)
+
+
+class Plain(RegistryTest):
+    def setUp(self):
+        super().setUp()
+        self.registry = Registry(self)
+        self.at = f"docker://{self.registry.host}"
+
+    def test_what_is_pushed_is_pulled_with_the_same_digest(self):
+        digest = read_manifest(self.folder / "image")[1]["digest"]
+        self.assertEqual(self.dadi("push", "oci:image", f"{self.at}/a/b:1").text.strip(), digest)
+        self.assertEqual(self.dadi("pull", f"{self.at}/a/b:1", "oci:back:1").text.strip(), digest)
+        self.dadi("copy", f"{self.at}/a/b@{digest}", "oci-archive:back.tar")
+        blobs = sorted(p.name for p in (self.folder / "image/blobs/sha256").iterdir())
+        self.assertEqual(blobs, sorted(p.name for p in (self.folder / "back/blobs/sha256").iterdir()))
+
+    def test_blobs_that_are_there_are_not_sent(self):
+        first = self.dadi("push", "--json", "oci:image", f"{self.at}/a:1").json
+        self.assertEqual((first["blobs_copied"], first["blobs_there"]), (4, 0))
+        again = self.dadi("push", "--json", "oci:image", f"{self.at}/a:2").json
+        self.assertEqual((again["blobs_copied"], again["blobs_there"], again["bytes_copied"]), (0, 4, 0))
+        mounted = self.dadi("copy", "--json", f"{self.at}/a:1", f"{self.at}/other:1").json
+        self.assertEqual((mounted["blobs_copied"], mounted["blobs_there"]), (0, 4))
+        self.dadi("pull", f"{self.at}/other:1", "oci:other")
+
+    def test_convert_from_and_to_a_registry_gives_the_same_image_as_between_folders(self):
+        self.dadi("push", "oci:image", f"{self.at}/a:1")
+        expected = self.dadi("convert", "oci:image", "oci:done").text
+        self.assertEqual(self.dadi("convert", f"{self.at}/a:1", f"{self.at}/a:1-dadi").text, expected)
+        self.dadi("pull", f"{self.at}/a:1-dadi", "oci:pulled")
+        self.dadi("check", "oci:pulled")
+        self.dadi("verify", "oci:image", "oci:pulled")
+
+    def test_skopeo_reads_what_dadi_pushed_and_dadi_what_skopeo_pushed(self):
+        self.dadi("push", "oci:image", f"{self.at}/ours:1")
+        self.skopeo("copy", "--src-tls-verify=false", f"{self.at}/ours:1", "oci:theirs:1")
+        self.assertEqual(read_manifest(self.folder / "theirs", "1")[0], read_manifest(self.folder / "image")[0])
+        self.skopeo("copy", "--dest-tls-verify=false", "oci:theirs:1", f"{self.at}/theirs:1")
+        self.dadi("pull", f"{self.at}/theirs:1", "oci:back:1")
+        self.assertEqual(read_manifest(self.folder / "back", "1")[0], read_manifest(self.folder / "image")[0])
+
+    def test_inspect_reads_manifests_and_points_to_pull_for_layers(self):
+        self.dadi("convert", "oci:image", f"{self.at}/a:dadi")
+        self.dadi("push", "oci:image", f"{self.at}/a:1")
+        self.assertIn("diff_ids", self.dadi("inspect", "--config", f"{self.at}/a:1").text)
+        self.fails(UNSUPPORTED, "check", f"{self.at}/a:dadi", says="hint: pull the image first: dadi pull")
+
+    def test_what_is_not_there_is_not_found_and_the_tags_are_named(self):
+        self.dadi("push", "oci:image", f"{self.at}/a:1")
+        self.fails(NOT_FOUND, "pull", f"{self.at}/a:2", "oci:x", says="the tags there: 1")
+        self.fails(NOT_FOUND, "pull", f"{self.at}/none:1", "oci:x")
+        self.assertFalse((self.folder / "x").exists())
+
+    def test_a_port_where_nobody_listens_is_the_network(self):
+        self.fails(NETWORK, "pull", f"docker://localhost:{free_port()}/a:1", "oci:x")
+
+    def test_push_and_pull_know_their_direction(self):
+        self.fails(USAGE, "push", "oci:image", "oci:x", says="not on a registry")
+        self.fails(USAGE, "pull", "oci:image", "oci:x", says="not on a registry")
+
+
+class Guarded(RegistryTest):
+    def setUp(self):
+        super().setUp()
+        self.ca, cert, key = make_authority(self.folder)
+        self.registry = Registry(self, tls=(cert, key), password=True)
+        self.image = f"docker://{self.registry.host}/a:1"
+        self.env = environment(REGISTRY_AUTH_FILE=str(self.folder / "auth.json"))
+
+    def login(self, password=PASSWORD, **options):
+        (self.folder / "password").write_text(password + "\n")
+        with open(self.folder / "password", "rb") as file:
+            return self.dadi("login", "-u", USER, "--ca-file", self.ca, self.registry.host, stdin=file, env=self.env, **options)
+
+    def test_login_push_logout(self):
+        self.fails(DENIED, "push", "--ca-file", self.ca, "oci:image", self.image, env=self.env, says="hint: dadi login")
+        self.login()
+        self.assertEqual((self.folder / "auth.json").stat().st_mode & 0o777, 0o600)
+        self.dadi("push", "--ca-file", self.ca, "oci:image", self.image, env=self.env)
+        self.dadi("pull", "--ca-file", self.ca, self.image, "oci:back", env=self.env)
+        self.dadi("logout", self.registry.host, env=self.env)
+        self.fails(DENIED, "pull", "--ca-file", self.ca, self.image, "oci:x", env=self.env)
+
+    def test_a_wrong_password_is_denied_and_neither_kept_nor_shown(self):
+        run = self.login("wr0ng-pass", status=DENIED)
+        self.assertNotIn("wr0ng-pass", run.stderr + run.text)
+        self.assertFalse((self.folder / "auth.json").exists())
+
+    def test_an_authority_that_is_not_trusted_is_denied(self):
+        other, _, _ = make_authority(self.folder, "other")
+        for words in ([], ["--ca-file", other]):
+            self.fails(DENIED, "pull", *words, self.image, "oci:x", env=self.env, says=["not trusted", "hint: "])
+
+    def test_a_credential_helper_is_asked(self):
+        helper = self.folder / "docker-credential-here"
+        helper.write_text(f'#!/bin/sh\nread server\necho \'{{"Username":"{USER}","Secret":"{PASSWORD}"}}\'\n')
+        helper.chmod(0o755)
+        (self.folder / "auth.json").write_text(f'{{"credHelpers": {{"{self.registry.host}": "here"}}}}')
+        env = dict(self.env, PATH=f"{self.folder}:{os.environ['PATH']}")
+        self.dadi("push", "--ca-file", self.ca, "oci:image", self.image, env=env)
+
+    def test_no_secret_is_in_what_is_said(self):
+        self.login()
+        run = self.dadi("push", "-v", "--progress", "json", "--ca-file", self.ca, "oci:image", self.image, env=self.env)
+        encoded = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        for secret in (PASSWORD, encoded):
+            self.assertNotIn(secret, run.stderr + run.text)
+
+
+class ReadOnly(RegistryTest):
+    def test_a_registry_that_takes_nothing_is_denied(self):
+        registry = Registry(self, read_only=True)
+        self.fails(DENIED, "push", "oci:image", f"docker://{registry.host}/a:1", says="hint: ")
+
+
+if __name__ == "__main__":
+    harness.main()
