@@ -81,7 +81,7 @@ void add_attach(CommandLine& line, Session& session) {
                           "sudo dadi attach oci:debian-dadi\n"
                           "sudo dadi attach --name web --mount /mnt oci:debian-dadi\n"
                           "sudo dadi detach web");
-  add_image_options(command, options.image);
+  add_local_image_options(command, options.image);
   command.option("--name", options.name, "NAME", "What ps, stats and detach call it; by default after the image")
       .option("--mount", options.mount, "DIR", "Mount it there, too: ro,nodev,nosuid. DIR is made when missing")
       .option("--mount-options", options.mount_options, "OPTIONS", "More of them, as mount -o takes them")

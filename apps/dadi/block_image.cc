@@ -9,9 +9,13 @@ Notes notes_of(Session& session) {
 
 }  // namespace
 
-void add_image_options(Command& command, ImageOptions& options) {
+void add_local_image_options(Command& command, ImageOptions& options) {
   command.argument("REF", options.reference, "Image: oci:DIR[:TAG], oci-archive:FILE, layers:FILE,… or config:FILE")
       .option("--platform", options.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64");
+}
+
+void add_image_options(Command& command, ImageOptions& options) {
+  add_local_image_options(command, options);
   add_registry_options(command, options.registry);
 }
 

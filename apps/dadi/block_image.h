@@ -18,7 +18,9 @@ struct ImageOptions {
   RegistryOptions registry;
 };
 
-// REF, --platform, and how registries are reached.
+// REF and --platform: for images on this host.
+void add_local_image_options(Command& command, ImageOptions& options);
+// And how registries are reached.
 void add_image_options(Command& command, ImageOptions& options);
 
 // Parses the reference, saying on stderr what a bare path was taken for.

@@ -196,7 +196,7 @@ constexpr auto kExamples =
 void add_serve(CommandLine& line, Session& session) {
   auto& options = session.keep<ServeOptions>();
   auto command = line.add("serve", "Serve the device to NBD clients until a signal comes; prints the URI", kExamples);
-  add_image_options(command, options.image);
+  add_local_image_options(command, options.image);
   command.option("--socket", options.listen.socket, "PATH", "Unix socket to listen on; without, a private one is made")
       .option("--port", options.listen.port, "PORT", "Listen on TCP instead; 0 is any free port")
       .option("--bind", options.listen.bind, "ADDR", "Address for TCP; without, the loopback alone")

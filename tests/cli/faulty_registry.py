@@ -1,0 +1,200 @@
+"""A registry in memory that does, when told to, what docker-registry on a loopback never does."""
+import base64
+import collections
+import hashlib
+import http.server
+import itertools
+import json
+import re
+import threading
+import urllib.parse
+
+from registries import PASSWORD, USER
+
+DIGEST = r"sha256:[0-9a-f]{64}"
+
+
+def digest_of(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class FaultyRegistry:
+    """`faults[KIND]` is how many more times something goes wrong; KIND is one of
+    status    429 is the answer, with Retry-After: 1
+    gone      503 is the answer
+    cut       a blob ends in the middle, with its connection
+    wrong     a blob has another byte in its middle
+    whole     a Range is ignored
+    lost      a PATCH is taken by half, and its connection closed
+    other     a manifest is not the one that was asked for
+    """
+
+    def __init__(self, test, tokens=0, elsewhere=False):
+        """`tokens`: how often a token can be used, 0 for no tokens; `elsewhere`: blobs are on another host."""
+        self.faults = collections.Counter()
+        self.tokens, self.elsewhere = tokens, elsewhere
+        self.manifests, self.types, self.blobs, self.uploads = {}, {}, {}, {}
+        self.seen = []  # (host that was asked, method, path, headers)
+        self.uses = {}  # token -> how often it can be used still
+        self.lock = threading.Lock()
+        self.numbers = itertools.count(1)
+        self.host = self.listen(test, Registry)
+        self.store = self.listen(test, Store)
+        self.auth = self.listen(test, Tokens)
+
+    def listen(self, test, handler):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type(handler.__name__, (handler,), {"registry": self}))
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        test.addCleanup(server.server_close)
+        test.addCleanup(server.shutdown)
+        return f"localhost:{server.server_port}"
+
+    def goes_wrong(self, kind):
+        with self.lock:
+            self.faults[kind] -= 1
+            return self.faults[kind] >= 0
+
+    def asked(self, host, method, pattern):
+        """Headers of the requests of that kind."""
+        return [headers for at, how, path, headers in self.seen if at == host and how == method and re.search(pattern, path)]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    registry = None
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in {"Content-Length": len(body), **headers}.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def serve(self):
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0))) if self.command != "PATCH" else b""
+        self.registry.seen.append((self.headers["Host"], self.command, self.path, dict(self.headers)))
+        self.handle_request(*urllib.parse.urlsplit(self.path)[2:4])
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = serve
+
+    def send_blob(self, digest):
+        """Whole or a range of it; cut off or changed."""
+        data = self.registry.blobs.get(digest)
+        if data is None:
+            return self.answer(404)
+        begin, extra, status = 0, {}, 200
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if wanted and not self.registry.goes_wrong("whole"):
+            begin, status = int(wanted[1]), 206
+            extra["Content_Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
+        data = data[begin:]
+        if self.command == "GET" and len(data) > 1000 and self.registry.goes_wrong("wrong"):
+            data = data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1:]
+        if self.command == "GET" and len(data) > 1000 and self.registry.goes_wrong("cut"):
+            self.send_response(status)
+            for name, value in {"Content-Length": len(data), **extra}.items():
+                self.send_header(name.replace("_", "-"), str(value))
+            self.end_headers()
+            self.wfile.write(data[:len(data) // 2])
+            self.close_connection = True
+            return None
+        return self.answer(status, data, **extra)
+
+
+class Tokens(Handler):
+    def handle_request(self, path, query):
+        expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        if self.headers.get("Authorization") != expected:
+            return self.answer(401)
+        token = f"tok-{next(self.registry.numbers)}-{'x' * 20}"
+        self.registry.uses[token] = self.registry.tokens
+        return self.answer(200, json.dumps({"token": token, "expires_in": 60}).encode(), Content_Type="application/json")
+
+
+class Store(Handler):
+    """Where a registry sends those who want a blob."""
+
+    def handle_request(self, path, query):
+        self.send_blob(path.rsplit("/", 1)[1])
+
+
+class Registry(Handler):
+    def handle_request(self, path, query):
+        registry = self.registry
+        if registry.tokens:
+            token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            registry.uses[token] = registry.uses.get(token, 0) - 1
+            if registry.uses[token] < 0:
+                realm = f'Bearer realm="http://{registry.auth}/token",service="test",scope="repository:a:pull"'
+                return self.answer(401, WWW_Authenticate=realm)
+        if path != "/v2/" and registry.goes_wrong("status"):
+            return self.answer(429, Retry_After=1)
+        if path != "/v2/" and registry.goes_wrong("gone"):
+            return self.answer(503)
+        for pattern, handle in ((r"/v2/", lambda: self.answer(200)), (rf"/v2/.+/blobs/({DIGEST})", self.blob),
+                                (r"/v2/.+/manifests/(.+)", self.manifest), (r"/v2/(.+)/blobs/uploads/", self.begin),
+                                (r"/up/(\d+)", self.upload)):
+            if match := re.fullmatch(pattern, path):
+                self.query = urllib.parse.parse_qs(query)
+                return handle(*match.groups())
+        return self.answer(404)
+
+    def blob(self, digest):
+        if self.registry.elsewhere and self.command == "GET" and digest in self.registry.blobs:
+            return self.answer(307, Location=f"http://{self.registry.store}/bucket/{digest}")
+        return self.send_blob(digest)
+
+    def manifest(self, name):
+        registry = self.registry
+        if self.command == "PUT":
+            digest = digest_of(self.body)
+            registry.manifests[name] = registry.manifests[digest] = self.body
+            registry.types[name] = registry.types[digest] = self.headers["Content-Type"]
+            return self.answer(201, Docker_Content_Digest=digest)
+        data = registry.manifests.get(name)
+        if data is None:
+            return self.answer(404)
+        digest = digest_of(data)
+        if self.command == "GET" and registry.goes_wrong("other"):
+            data += b" "
+        return self.answer(200, data, Content_Type=registry.types[name], Docker_Content_Digest=digest)
+
+    def begin(self, _):
+        number = str(next(self.registry.numbers))
+        self.registry.uploads[number] = b""
+        return self.answer(202, Location=f"/up/{number}", Range="0-0")
+
+    def upload(self, number):
+        registry = self.registry
+        if number not in registry.uploads:
+            return self.answer(404)
+        if self.command == "PATCH":
+            return self.patch(number)
+        if self.command == "PUT":
+            data = registry.uploads.pop(number) + self.body
+            if digest_of(data) != self.query["digest"][0]:
+                return self.answer(400)
+            registry.blobs[digest_of(data)] = data
+            return self.answer(201)
+        return self.state(number, 204)
+
+    def state(self, number, status):
+        size = len(self.registry.uploads[number])
+        return self.answer(status, Location=f"/up/{number}", Range=f"0-{max(size - 1, 0)}")
+
+    def patch(self, number):
+        registry, size = self.registry, int(self.headers["Content-Length"])
+        if int(self.headers["Content-Range"].split("-")[0]) != len(registry.uploads[number]):
+            self.rfile.read(size)
+            return self.answer(416)
+        if registry.goes_wrong("lost"):
+            registry.uploads[number] += self.rfile.read(size // 2)
+            self.close_connection = True
+            return None
+        registry.uploads[number] += self.rfile.read(size)
+        return self.state(number, 202)
