@@ -1,13 +1,17 @@
 // dadi login REGISTRY, dadi logout REGISTRY
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #include "apps/dadi/commands.h"
 #include "apps/dadi/registry_options.h"
 #include "libconvert/oci/reference.h"
 #include "libconvert/registry/repository.h"
+#include "libformat/base/unique_fd.h"
 
 namespace dadi {
 namespace {
@@ -41,10 +45,23 @@ class HiddenInput {
   bool changed_ = false;
 };
 
+// Until there is something to read. A signal does not interrupt that: dadi takes them in a thread of its own.
+Result<void> wait_for_input(const std::stop_token& stop) {
+  const UniqueFd stopped(::eventfd(0, EFD_CLOEXEC));
+  if (!stopped) return Error::from_errno(errno, "eventfd");
+  const std::stop_callback wake(stop, [&] { ::eventfd_write(stopped.get(), 1); });
+  std::array<pollfd, 2> fds = {{{STDIN_FILENO, POLLIN, 0}, {stopped.get(), POLLIN, 0}}};
+  while (::poll(fds.data(), fds.size(), -1) < 0 && errno == EINTR) {
+  }
+  if (stop.stop_requested()) return Error::cancelled("stopped");
+  return {};
+}
+
 // Up to the end of the line, or of the input.
-Result<std::string> read_secret(bool whole) {
+Result<std::string> read_secret(bool whole, const std::stop_token& stop) {
   std::string text;
   for (char c = 0;;) {
+    DADI_CHECK(wait_for_input(stop));
     const ssize_t n = ::read(STDIN_FILENO, &c, 1);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Error::from_errno(errno, "read the standard input");
@@ -60,20 +77,20 @@ void prompt(std::string_view text) {
   [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, text.data(), text.size());
 }
 
-Result<registry::Credential> ask(const LoginCommand& command) {
+Result<registry::Credential> ask(const LoginCommand& command, const std::stop_token& stop) {
   registry::Credential credential{.user = command.user, .password = {}, .identity_token = {}};
   const bool terminal = isatty(STDIN_FILENO) == 1;
   if (credential.user.empty()) {
     if (command.password_stdin || !terminal) return Error::invalid_argument("--username is missing");
     prompt("Username: ");
-    DADI_TRY(credential.user, read_secret(false));
+    DADI_TRY(credential.user, read_secret(false, stop));
   }
   if (command.password_stdin || !terminal) {
-    DADI_TRY(credential.password, read_secret(true));
+    DADI_TRY(credential.password, read_secret(true, stop));
   } else {
     prompt("Password: ");
     const HiddenInput hidden;
-    auto password = read_secret(false);
+    auto password = read_secret(false, stop);
     prompt("\n");
     if (!password) return std::move(password).error();
     credential.password = std::move(*password);
@@ -109,7 +126,7 @@ Result<void> run_login(Session& session, const LoginCommand& command) {
   DADI_TRY(const Place place, parse_place(command.registry));
   const auto file = login_file(command.options);
   if (file.empty()) return Error::invalid_argument("no place for credentials: neither --authfile nor HOME is set");
-  DADI_TRY(const registry::Credential credential, ask(command));
+  DADI_TRY(const registry::Credential credential, ask(command, session.stop()));
   registry::Access access = registry_access(session, command.options);
   access.fixed_credential = credential;
   DADI_CHECK(registry::Repository(access, place.host, place.repository, registry::Purpose::kPull).ping());

@@ -85,6 +85,7 @@ void add_verify(CommandLine& line, Session& session) {
       .argument("DST", options.converted.reference, "What it was converted to")
       .option("--platform", options.converted.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64");
   add_limit_options(command, options.limits);
+  add_registry_options(command, options.converted.registry);
   command.run([&] { session.finish(verify(session, options).context("verify {}", options.source)); });
 }
 

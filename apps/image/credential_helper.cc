@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "libformat/base/bytes.h"
@@ -51,10 +52,19 @@ Result<Answer> run(const std::string& program, const std::string& input) {
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in.reading.get(), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out.writing.get(), STDOUT_FILENO);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t signals;
+  sigemptyset(&signals);
+  posix_spawnattr_setsigmask(&attributes, &signals);  // dadi waits for them in a thread: the helper shall hear Ctrl-C
+  sigaddset(&signals, SIGPIPE);
+  posix_spawnattr_setsigdefault(&attributes, &signals);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   std::string name = program, verb = "get";
   std::array<char*, 3> words{name.data(), verb.data(), nullptr};
   pid_t child = 0;
-  const int failure = ::posix_spawnp(&child, program.c_str(), &actions, nullptr, words.data(), environ);
+  const int failure = ::posix_spawnp(&child, program.c_str(), &actions, &attributes, words.data(), environ);
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (failure != 0)
     return Error::host_lacks("the credential helper {} cannot be run: {}", program,

@@ -1,7 +1,9 @@
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
+#include <stop_token>
 #include <thread>
 
 #include "libconvert/oci/manifest.h"
@@ -20,10 +22,12 @@ namespace fs = std::filesystem;
 constexpr std::size_t kUploadsAtOnce = 3;
 constexpr int kMostNesting = 8;
 
-// Uploads files while others are being written. The first failure is kept; the rest is then left undone.
+// Uploads files while others are being written. The first failure is kept; the rest is then left undone, and what is
+// under way then, or when this goes, is broken off.
 class Uploads {
  public:
-  explicit Uploads(Repository& repository) : repository_(repository) {}
+  // `stop`: that of the repository's requests.
+  Uploads(Repository& repository, std::stop_source stop) : repository_(repository), stop_(std::move(stop)) {}
   ~Uploads() { end(); }
 
   void add(fs::path path, const BlobIdentity& identity) {
@@ -57,6 +61,7 @@ class Uploads {
       waiting_.clear();
       wake_.notify_all();
     }
+    stop_.request_stop();
     threads_.clear();
   }
 
@@ -77,12 +82,16 @@ class Uploads {
       if (done) ::unlink(job.path.c_str());
       lock.lock();
       --running_;
-      if (status_ && !done) status_ = std::move(done);
+      if (status_ && !done) {
+        status_ = std::move(done);
+        stop_.request_stop();
+      }
       wake_.notify_all();
     }
   }
 
   Repository& repository_;
+  std::stop_source stop_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job> waiting_;
@@ -95,12 +104,13 @@ class Uploads {
 class RegistryDestination final : public oci::ImageDestination {
  public:
   RegistryDestination(const Access& access, const oci::Reference& reference, oci::StagedBlobs staged)
-      : repository_(access, reference.host, reference.repository, Purpose::kPush),
+      : asked_(access.stop, [stop = stop_]() mutable { stop.request_stop(); }),
+        repository_(with_stop(access, stop_), reference.host, reference.repository, Purpose::kPush),
         tag_(reference.tag),
         digest_(reference.digest),
         mount_from_(access.mount_from),
         staged_(std::move(staged)),
-        uploads_(repository_) {}
+        uploads_(repository_, stop_) {}
 
   Repository& repository() { return repository_; }
 
@@ -195,6 +205,13 @@ class RegistryDestination final : public oci::ImageDestination {
     return {};
   }
 
+  static Access with_stop(Access access, const std::stop_source& stop) {
+    access.stop = stop.get_token();
+    return access;
+  }
+
+  std::stop_source stop_;                            // of all requests
+  std::stop_callback<std::function<void()>> asked_;  // by who wants the whole to stop
   Repository repository_;
   std::string tag_;
   std::optional<Digest> digest_;

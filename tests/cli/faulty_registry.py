@@ -26,6 +26,8 @@ class FaultyRegistry:
     wrong     a blob has another byte in its middle
     whole     a Range is ignored
     lost      a PATCH is taken by half, and its connection closed
+    hang      a PATCH has no answer for a minute
+    denied    a PUT of a blob is not allowed; the answer comes once a PATCH hangs
     other     a manifest is not the one that was asked for
     """
 
@@ -37,6 +39,8 @@ class FaultyRegistry:
         self.seen = []  # (host that was asked, method, path, headers)
         self.uses = {}  # token -> how often it can be used still
         self.lock = threading.Lock()
+        self.hangs, self.ended = threading.Event(), threading.Event()
+        test.addCleanup(self.ended.set)
         self.numbers = itertools.count(1)
         self.host = self.listen(test, Registry)
         self.store = self.listen(test, Store)
@@ -45,6 +49,7 @@ class FaultyRegistry:
     def listen(self, test, handler):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type(handler.__name__, (handler,), {"registry": self}))
         server.daemon_threads = True
+        server.handle_error = lambda *_: None  # a client that is gone
         threading.Thread(target=server.serve_forever, daemon=True).start()
         test.addCleanup(server.server_close)
         test.addCleanup(server.shutdown)
@@ -175,6 +180,9 @@ class Registry(Handler):
             return self.answer(404)
         if self.command == "PATCH":
             return self.patch(number)
+        if self.command == "PUT" and registry.goes_wrong("denied"):
+            registry.hangs.wait(60)
+            return self.answer(403)
         if self.command == "PUT":
             data = registry.uploads.pop(number) + self.body
             if digest_of(data) != self.query["digest"][0]:
@@ -192,6 +200,10 @@ class Registry(Handler):
         if int(self.headers["Content-Range"].split("-")[0]) != len(registry.uploads[number]):
             self.rfile.read(size)
             return self.answer(416)
+        if registry.goes_wrong("hang"):
+            registry.hangs.set()
+            registry.ended.wait(60)
+            return self.answer(503)
         if registry.goes_wrong("lost"):
             registry.uploads[number] += self.rfile.read(size // 2)
             self.close_connection = True

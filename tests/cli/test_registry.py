@@ -1,7 +1,11 @@
 """Images on registries: convert, copy, push, pull and login against Debian's docker-registry, and skopeo beside them."""
 import base64
 import os
+import pty
+import signal
 import subprocess
+import termios
+import time
 
 import harness
 from harness import DENIED, NETWORK, NOT_FOUND, UNSUPPORTED, USAGE, environment
@@ -132,6 +136,25 @@ class ReadOnly(RegistryTest):
     def test_a_registry_that_takes_nothing_is_denied(self):
         registry = Registry(self, read_only=True)
         self.fails(DENIED, "push", "oci:image", f"docker://{registry.host}/a:1", says="hint: ")
+
+
+class Prompt(harness.Test):
+    def test_ctrl_c_at_the_password_ends_it_and_the_terminal_shows_again_what_is_typed(self):
+        terminal, theirs = pty.openpty()
+        try:
+            with subprocess.Popen([harness.BINARY, "login", "-u", USER, "localhost:1"], stdin=theirs,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment()) as process:
+                self.assertEqual(process.stderr.read(10), b"Password: ")
+                deadline = time.monotonic() + 30
+                while termios.tcgetattr(theirs)[3] & termios.ECHO:
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.01)
+                process.send_signal(signal.SIGINT)
+                self.assertEqual(process.wait(timeout=30), 130)
+            self.assertTrue(termios.tcgetattr(theirs)[3] & termios.ECHO)
+        finally:
+            os.close(terminal)
+            os.close(theirs)
 
 
 if __name__ == "__main__":

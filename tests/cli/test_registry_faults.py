@@ -1,6 +1,7 @@
 """Registries that expire tokens, send elsewhere, break off, ask for patience, and lie."""
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -141,6 +142,24 @@ class Faults(harness.Test):
         self.assertIn(4 << 20, starts)  # half a chunk was taken
         self.pull()
         self.assert_pulled()
+
+    def test_a_push_that_fails_does_not_wait_for_what_is_under_way(self):
+        self.start()
+        self.registry.faults.update(hang=1, denied=1 << 30)
+        begin = time.monotonic()
+        self.fails(DENIED, "push", "oci:image", self.at, env=self.env, says="status 403")
+        self.assertEqual(self.registry.faults["hang"], 0)
+        self.assertLess(time.monotonic() - begin, 40)  # the minute that an answer would take
+
+    def test_a_push_that_is_told_to_stop_breaks_off_what_is_under_way(self):
+        self.start()
+        self.registry.faults["hang"] = 1 << 30
+        with subprocess.Popen([harness.BINARY, "push", "oci:image", self.at], cwd=self.folder, env=self.env,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while not self.asked("PATCH", "/up/"):
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(timeout=40), 130)
 
 
 if __name__ == "__main__":

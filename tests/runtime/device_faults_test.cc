@@ -9,6 +9,7 @@
 
 #include "runtime/device/image_device.h"
 #include "tests/format/test_support.h"
+#include "tests/runtime/calmest.h"
 #include "tests/runtime/faulty_blob.h"
 
 namespace dadi::runtime {
@@ -297,9 +298,9 @@ TEST_F(Stalled, ReadsThatMemoryCanAnswerDoNotWaitForTheStalledOnes) {
       times.push_back(Clock::now() - start);
     }
     ASSERT_TRUE(is_right({4096}, 1U << 20, {}));
-    std::sort(times.begin(), times.end());
-    RecordProperty("p99_us", static_cast<int>(times[1980] / std::chrono::microseconds(1)));
-    EXPECT_LT(times[1000], milliseconds(10));
+    const auto p99 = test::calmest_p99(times);
+    RecordProperty("p99_us", static_cast<int>(p99 / std::chrono::microseconds(1)));
+    EXPECT_LT(p99, milliseconds(10));
     EXPECT_EQ(wrong, 0);  // so far nobody came back
     lower_->stall(false);
   }
