@@ -107,8 +107,10 @@ class Memory(harness.Test):
     def test_an_entry_takes_less_than_1_kib(self):
         for shape in (one_directory, directories, large_attributes, symlinks):
             with self.subTest(shape.__name__):
-                self.assertLessEqual(self.peak(shape, 30_000) - self.peak(shape, 10_000), 20_000)
-                self.assertLessEqual(self.peak(shape, 30_000, "verify") - self.peak(shape, 10_000, "verify"), 20_000)
+                for command in ("convert", "verify"):
+                    # What threads have in hand differs by a MiB from run to run.
+                    more = self.peak(shape, 60_000, command) - self.peak(shape, 20_000, command)
+                    self.assertLessEqual(more, 40_000, command)
 
     def test_200000_entries_fit_into_256_mib(self):
         harness.need_long()
