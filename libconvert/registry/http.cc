@@ -1,11 +1,10 @@
 #include "libconvert/registry/http.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "libconvert/registry/curl.h"
 #include "libformat/base/bytes.h"
 
 namespace dadi::registry {
@@ -25,24 +24,29 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+// REQUIRES: load_curl() has succeeded.
+const Curl& curl() {
+  return **load_curl();
+}
+
 struct FreeUrl {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+  void operator()(CURLU* url) const { curl().url_cleanup(url); }
 };
 struct FreeList {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+  void operator()(curl_slist* list) const { curl().slist_free_all(list); }
 };
 
 std::string url_part(CURLU* url, CURLUPart part, unsigned flags = 0) {
   char* text = nullptr;
-  if (curl_url_get(url, part, &text, flags) != CURLUE_OK) return {};
+  if (curl().url_get(url, part, &text, flags) != CURLUE_OK) return {};
   std::string copy(text);
-  curl_free(text);
+  curl().free(text);
   return copy;
 }
 
 // What a failed transfer means. curl's texts name hosts and files, never headers.
 Error error_of(CURLcode code, const std::string& origin, const char* detail) {
-  const char* text = detail[0] != '\0' ? detail : curl_easy_strerror(code);
+  const char* text = detail[0] != '\0' ? detail : curl().easy_strerror(code);
   switch (code) {
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
@@ -52,7 +56,7 @@ Error error_of(CURLcode code, const std::string& origin, const char* detail) {
     case CURLE_SSL_CERTPROBLEM:
       return Error::invalid_argument("certificates for {}: {}", origin, text);
     case CURLE_SSL_CONNECT_ERROR:
-      return Error::host_lacks("{}: no TLS connection: {}", origin, text);
+      return Error::unsupported("{}: no TLS connection: {}", origin, text);
     default:
       return Error::unavailable("{}: {}", origin, text);
   }
@@ -62,10 +66,10 @@ Error error_of(CURLcode code, const std::string& origin, const char* detail) {
 
 class HttpHandle {
  public:
-  HttpHandle() : multi(curl_multi_init()), easy(curl_easy_init()) {}
+  HttpHandle() : multi(curl().multi_init()), easy(curl().easy_init()) {}
   ~HttpHandle() {
-    curl_easy_cleanup(easy);
-    curl_multi_cleanup(multi);
+    curl().easy_cleanup(easy);
+    curl().multi_cleanup(multi);
   }
   HttpHandle(const HttpHandle&) = delete;
   HttpHandle& operator=(const HttpHandle&) = delete;
@@ -79,18 +83,18 @@ class CurlTransfer final : public HttpTransfer {
   CurlTransfer(HttpClient& client, const HttpRequest& request, bool with_authorization)
       : client_(client), handle_(client.take()), origin_(origin_of(request.url)) {
     prepare(request, with_authorization);
-    curl_multi_add_handle(handle_->multi, handle_->easy);
+    curl().multi_add_handle(handle_->multi, handle_->easy);
   }
   ~CurlTransfer() override {
-    curl_multi_remove_handle(handle_->multi, handle_->easy);
-    curl_easy_reset(handle_->easy);
+    curl().multi_remove_handle(handle_->multi, handle_->easy);
+    curl().easy_reset(handle_->easy);
     client_.give_back(std::move(handle_));
   }
 
   const HttpHead& head() const override { return head_; }
   std::string redirect() const {
     char* url = nullptr;
-    curl_easy_getinfo(handle_->easy, CURLINFO_REDIRECT_URL, &url);
+    curl().easy_getinfo(handle_->easy, CURLINFO_REDIRECT_URL, &url);
     return url != nullptr ? url : "";
   }
 
@@ -98,7 +102,7 @@ class CurlTransfer final : public HttpTransfer {
     DADI_CHECK(drive([this] { return head_complete_; }));
     if (!head_complete_) return Error::unavailable("{}: an answer without a head", origin_);
     curl_off_t seconds = 0;
-    curl_easy_getinfo(handle_->easy, CURLINFO_RETRY_AFTER, &seconds);
+    curl().easy_getinfo(handle_->easy, CURLINFO_RETRY_AFTER, &seconds);
     head_.retry_after = static_cast<long>(seconds);
     return {};
   }
@@ -113,7 +117,7 @@ class CurlTransfer final : public HttpTransfer {
  private:
   template <typename T>
   void set(CURLoption option, T value) {
-    curl_easy_setopt(handle_->easy, option, value);
+    curl().easy_setopt(handle_->easy, option, value);
   }
 
   void prepare(const HttpRequest& request, bool with_authorization) {
@@ -151,29 +155,31 @@ class CurlTransfer final : public HttpTransfer {
     if (with_authorization && !request.authorization.empty()) add_header("Authorization: " + request.authorization);
     set(CURLOPT_HTTPHEADER, headers_.get());
   }
-  void add_header(const std::string& header) { headers_.reset(curl_slist_append(headers_.release(), header.c_str())); }
+  void add_header(const std::string& header) {
+    headers_.reset(curl().slist_append(headers_.release(), header.c_str()));
+  }
 
   // Lets the transfer go on until there is something, or it is over.
   template <typename Done>
   Result<void> drive(Done something) {
     const std::stop_token& stop = client_.access().stop;
-    const std::stop_callback wake(stop, [this] { curl_multi_wakeup(handle_->multi); });
+    const std::stop_callback wake(stop, [this] { curl().multi_wakeup(handle_->multi); });
     if (paused_) {
       paused_ = false;
-      curl_easy_pause(handle_->easy, CURLPAUSE_CONT);
+      curl().easy_pause(handle_->easy, CURLPAUSE_CONT);
     }
     while (!something() && !over_) {
       if (stop.stop_requested()) return Error::cancelled("stopped");
       int running = 0;
-      if (curl_multi_perform(handle_->multi, &running) != CURLM_OK) return Error::internal("libcurl gave up");
+      if (curl().multi_perform(handle_->multi, &running) != CURLM_OK) return Error::internal("libcurl gave up");
       int left = 0;
-      while (const CURLMsg* message = curl_multi_info_read(handle_->multi, &left)) {
+      while (const CURLMsg* message = curl().multi_info_read(handle_->multi, &left)) {
         if (message->msg != CURLMSG_DONE) continue;
         over_ = true;
         code_ = message->data.result;
       }
       if (something() || over_) break;
-      curl_multi_poll(handle_->multi, nullptr, 0, 1000, nullptr);
+      curl().multi_poll(handle_->multi, nullptr, 0, 1000, nullptr);
     }
     if (over_ && code_ != CURLE_OK && !something()) return error_of(code_, origin_, detail_.data());
     return {};
@@ -198,7 +204,7 @@ class CurlTransfer final : public HttpTransfer {
     if (line.starts_with("HTTP/")) {
       transfer.head_.headers.clear();
     } else if (line.empty()) {
-      curl_easy_getinfo(transfer.handle_->easy, CURLINFO_RESPONSE_CODE, &transfer.head_.status);
+      curl().easy_getinfo(transfer.handle_->easy, CURLINFO_RESPONSE_CODE, &transfer.head_.status);
       if (transfer.head_.status >= 200) transfer.head_complete_ = true;
     } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
       std::string_view value = line.substr(colon + 1);
@@ -232,10 +238,7 @@ std::string_view HttpHead::header(std::string_view name) const {
   return {};
 }
 
-HttpClient::HttpClient(Access access) : access_(std::move(access)) {
-  static std::once_flag once;
-  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-}
+HttpClient::HttpClient(Access access) : access_(std::move(access)) {}
 
 HttpClient::~HttpClient() = default;
 
@@ -253,6 +256,7 @@ void HttpClient::give_back(std::unique_ptr<HttpHandle> handle) {
 }
 
 Result<std::unique_ptr<HttpTransfer>> HttpClient::start(const HttpRequest& request) {
+  if (const auto& loaded = load_curl(); !loaded) return loaded.error();
   HttpRequest current = request;
   const std::string origin = origin_of(request.url);
   bool same_origin = true;
@@ -289,8 +293,9 @@ Result<HttpAnswer> HttpClient::perform(const HttpRequest& request, Bytes limit) 
 }
 
 std::string origin_of(const std::string& url) {
-  const std::unique_ptr<CURLU, FreeUrl> parsed(curl_url());
-  if (curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return {};
+  if (!load_curl()) return {};
+  const std::unique_ptr<CURLU, FreeUrl> parsed(curl().url());
+  if (curl().url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return {};
   const std::string scheme = lower(url_part(parsed.get(), CURLUPART_SCHEME));
   if (scheme != "http" && scheme != "https") return {};
   return scheme + "://" + lower(url_part(parsed.get(), CURLUPART_HOST)) + ":" +

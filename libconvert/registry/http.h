@@ -60,8 +60,8 @@ class HttpClient {
 
   // Sends, and waits for the head of the answer, whatever its status; GET and HEAD follow redirects.
   // Errors: unavailable (not reached, broken off, stalled: may be tried again), denied (a certificate that is not
-  // trusted), host_lacks (no TLS is spoken there), invalid_argument (a CA file or client certificate that cannot be
-  // used), cancelled. The transfer's next() fails likewise.
+  // trusted), unsupported (no TLS is spoken there), host_lacks (no libcurl), invalid_argument (a CA file or client
+  // certificate that cannot be used), cancelled. The transfer's next() fails likewise.
   Result<std::unique_ptr<HttpTransfer>> start(const HttpRequest& request);
 
   // The same with the whole body. Errors: and unsupported (more than `limit`).

@@ -69,7 +69,7 @@ Result<std::string> Repository::find_base_url() {
   if (client_.access().plain_http) return "http://" + address;
   if (!is_loopback(host_)) return "https://" + address;
   const auto answer = client_.start({.url = "https://" + address + "/v2/"});
-  if (!answer && answer.error().code() == ErrorCode::kHostLacks) return "http://" + address;
+  if (!answer && answer.error().code() == ErrorCode::kUnsupported) return "http://" + address;
   if (!answer && answer.error().code() != ErrorCode::kUnavailable) return answer.error();
   return "https://" + address;
 }
@@ -105,7 +105,7 @@ Result<std::unique_ptr<HttpTransfer>> Repository::start(HttpRequest request, int
     const bool last = tries + 1 >= most_tries;
     if (!transfer && (transfer.error().code() != ErrorCode::kUnavailable || last)) {
       // No TLS where it was expected.
-      if (transfer.error().code() == ErrorCode::kHostLacks)
+      if (transfer.error().code() == ErrorCode::kUnsupported)
         return Error::unavailable("{}", transfer.error().message())
             .with_hint("a registry without TLS is reached with --plain-http");
       return std::move(transfer).error();

@@ -8,7 +8,7 @@ import termios
 import time
 
 import harness
-from harness import DENIED, NETWORK, NOT_FOUND, UNSUPPORTED, USAGE, environment
+from harness import DENIED, HOST_LACKS, NETWORK, NOT_FOUND, UNSUPPORTED, USAGE, environment
 from images import Layout, entry, read_manifest, small_debian
 from registries import PASSWORD, USER, Registry, free_port, make_authority
 
@@ -75,6 +75,13 @@ class Plain(RegistryTest):
         self.fails(NOT_FOUND, "pull", f"{self.at}/a:2", "oci:x", says="the tags there: 1")
         self.fails(NOT_FOUND, "pull", f"{self.at}/none:1", "oci:x")
         self.assertFalse((self.folder / "x").exists())
+
+    def test_without_libcurl_registries_are_what_this_host_lacks_and_local_images_do_not_miss_it(self):
+        self.dadi("push", "oci:image", f"{self.at}/a:1")
+        (self.folder / "libcurl.so.4").write_text("no library")
+        without = environment(LD_LIBRARY_PATH=str(self.folder))
+        self.fails(HOST_LACKS, "pull", f"{self.at}/a:1", "oci:x", says="registries need libcurl", env=without)
+        self.dadi("convert", "oci:image", "oci:done", env=without)
 
     def test_a_port_where_nobody_listens_is_the_network(self):
         self.fails(NETWORK, "pull", f"docker://localhost:{free_port()}/a:1", "oci:x")
