@@ -39,16 +39,16 @@ class ConvertProgress final : public pipeline::ConvertObserver {
   explicit ConvertProgress(Session& session) : session_(session) {}
 
   void image_selected(const oci::SelectedImage& image) override {
-    layers_ = image.manifest.layers.size();
-    session_.detail(fmt::format("{}: {} layers", image.platform.to_string(), layers_));
+    tasks_.assign(image.manifest.layers.size(), nullptr);
+    session_.detail(fmt::format("{}: {} layers", image.platform.to_string(), tasks_.size()));
   }
   void layer_started(std::size_t number, const oci::Descriptor& source) override {
-    task_ = session_.progress().start(fmt::format("layer {}/{} {}", number + 1, layers_, source.digest.brief()),
-                                      source.size);
+    tasks_[number] = session_.progress().start(
+        fmt::format("layer {}/{} {}", number + 1, tasks_.size(), source.digest.brief()), source.size);
   }
-  void layer_read(std::size_t, Bytes compressed) override { task_->set_done(compressed); }
-  void layer_finished(std::size_t, const pipeline::ConvertedLayer& layer) override {
-    task_->finish();
+  void layer_read(std::size_t number, Bytes compressed) override { tasks_[number]->set_done(compressed); }
+  void layer_finished(std::size_t number, const pipeline::ConvertedLayer& layer) override {
+    tasks_[number]->finish();
     session_.detail(fmt::format("{} entries, {} segments, {} of blocks in {}", layer.entries, layer.segments,
                                 format_size(layer.data), format_size(layer.result.size)));
   }
@@ -56,8 +56,7 @@ class ConvertProgress final : public pipeline::ConvertObserver {
 
  private:
   Session& session_;
-  std::size_t layers_ = 0;
-  std::shared_ptr<Progress::Task> task_;
+  std::vector<std::shared_ptr<Progress::Task>> tasks_;  // of the image's layers
 };
 
 Result<pipeline::ConvertOptions> parse_options(Session& session, const ConvertCommand& command) {

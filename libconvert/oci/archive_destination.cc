@@ -63,7 +63,7 @@ Result<std::unique_ptr<ImageDestination>> open_archive_destination(const fs::pat
   std::error_code ignored;
   if (fs::is_directory(file, ignored)) return Error::invalid_argument("{} is a folder", file.string());
   const fs::path parent = file.has_parent_path() ? file.parent_path() : ".";
-  DADI_TRY(StagedBlobs staged, StagedBlobs::create(parent));
+  DADI_TRY(StagedBlobs staged, StagedBlobs::create(parent, FileBlobSink::Durable::kNothing));
   return std::unique_ptr<ImageDestination>(std::make_unique<ArchiveDestination>(file, tag, std::move(staged)));
 }
 

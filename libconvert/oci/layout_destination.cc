@@ -149,7 +149,7 @@ Result<std::unique_ptr<ImageDestination>> open_layout_destination(const fs::path
     if (!lock && lock.error().code() == ErrorCode::kNotFound) continue;
     if (!lock) return std::move(lock).error();
     DADI_CHECK(check_folder(folder));
-    DADI_TRY(StagedBlobs staged, StagedBlobs::create(folder));
+    DADI_TRY(StagedBlobs staged, StagedBlobs::create(folder, FileBlobSink::Durable::kContent));
     return std::unique_ptr<ImageDestination>(
         std::make_unique<LayoutDestination>(folder, tag, std::move(created), std::move(staged)));
   }

@@ -3,17 +3,16 @@
 #include <algorithm>
 
 #include "libformat/base/bytes.h"
-#include "libformat/blob/file_blob.h"
 
 namespace dadi::oci {
 
-Result<StagedBlobs> StagedBlobs::create(const std::filesystem::path& parent) {
+Result<StagedBlobs> StagedBlobs::create(const std::filesystem::path& parent, FileBlobSink::Durable durable) {
   DADI_TRY(StagingFolder folder, StagingFolder::create(parent));
-  return StagedBlobs(std::move(folder));
+  return StagedBlobs(std::move(folder), durable);
 }
 
 Result<std::unique_ptr<BlobSink>> StagedBlobs::create(Bytes head_size) const {
-  DADI_TRY(auto sink, FileBlobSink::create(folder(), head_size, &Digest::hex));
+  DADI_TRY(auto sink, FileBlobSink::create(folder(), head_size, &Digest::hex, durable_));
   return std::unique_ptr<BlobSink>(std::move(sink));
 }
 
@@ -40,9 +39,11 @@ Result<std::vector<StagedBlobs::Blob>> StagedBlobs::list() const {
 }
 
 Result<std::filesystem::path> StagedBlobs::write_document(std::string_view name, std::string_view content) const {
-  const std::filesystem::path path = folder() / name;
-  DADI_CHECK(replace_file(path, as_bytes(content)));
-  return path;
+  const auto namer = [&](const Digest&) { return std::string(name); };
+  DADI_TRY(const auto sink, FileBlobSink::create(folder(), {0}, namer, durable_));
+  DADI_CHECK(sink->write(as_bytes(content)));
+  DADI_CHECK(sink->finish({}));
+  return folder() / name;
 }
 
 }  // namespace dadi::oci

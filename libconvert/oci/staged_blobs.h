@@ -8,7 +8,7 @@
 #include "libconvert/oci/staging.h"
 #include "libformat/base/digest.h"
 #include "libformat/base/units.h"
-#include "libformat/blob/byte_stream.h"
+#include "libformat/blob/file_blob.h"
 
 namespace dadi::oci {
 
@@ -21,8 +21,9 @@ class StagedBlobs {
     std::filesystem::path path;
   };
 
-  // In a new staging folder within `parent`. Errors: those of StagingFolder::create().
-  static Result<StagedBlobs> create(const std::filesystem::path& parent);
+  // In a new staging folder within `parent`. `durable`: kContent for blobs that get another name in the end, kNothing
+  // for those that are copied elsewhere. Errors: those of StagingFolder::create().
+  static Result<StagedBlobs> create(const std::filesystem::path& parent, FileBlobSink::Durable durable);
 
   Result<std::unique_ptr<BlobSink>> create(Bytes head_size) const;
   bool contains(const Digest& digest, Bytes size) const;
@@ -34,9 +35,10 @@ class StagedBlobs {
   const std::filesystem::path& folder() const { return folder_.path(); }
 
  private:
-  explicit StagedBlobs(StagingFolder folder) : folder_(std::move(folder)) {}
+  StagedBlobs(StagingFolder folder, FileBlobSink::Durable durable) : folder_(std::move(folder)), durable_(durable) {}
 
   StagingFolder folder_;
+  FileBlobSink::Durable durable_;
 };
 
 }  // namespace dadi::oci

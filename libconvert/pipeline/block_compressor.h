@@ -1,28 +1,26 @@
-// A ZFile from a stream of bytes: cut into blocks, compressed by several threads, put back in order. The bytes do not
-// depend on the number of threads.
+// A ZFile from a stream of bytes: cut into blocks, compressed by several threads, put back in order and written by one
+// more. The bytes do not depend on the number of threads.
 #pragma once
 
 #include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
-#include <vector>
 
+#include "libconvert/pipeline/compression_workers.h"
 #include "libformat/blob/byte_stream.h"
-#include "libformat/zfile/codec.h"
 #include "libformat/zfile/writer.h"
 
 namespace dadi::pipeline {
 
-// write() and finish() from one thread at a time. Memory: about 1 MiB a worker.
+// write() and finish() from one thread at a time. Of several that share workers, all but one at a time must be about to
+// finish: else each might wait for a batch that the others fill.
 class BlockCompressor final : public ByteSink {
  public:
-  // Everything behind the ZFile's header goes to `out`, which is borrowed.
-  // Errors: invalid_argument (see zfile::check_options).
-  static Result<std::unique_ptr<BlockCompressor>> create(ByteSink& out, const zfile::Options& options,
-                                                         unsigned workers);
+  // Everything behind the ZFile's header goes to `out`, from a thread of this one's own until finish(); `out` and
+  // `workers` are borrowed.
+  BlockCompressor(ByteSink& out, CompressionWorkers& workers);
   ~BlockCompressor() override;
 
   // Errors: those of the codec and of `out`; they may come late.
@@ -32,34 +30,22 @@ class BlockCompressor final : public ByteSink {
   Result<zfile::Writer::Finished> finish();
 
  private:
-  // Some consecutive blocks: what a worker takes at a time.
-  struct Batch {
-    std::vector<std::byte> raw;
-    std::vector<std::byte> stored;
-    std::vector<std::size_t> ends;  // of each block, in `stored`
-    std::optional<Result<void>> done;
-  };
-
-  BlockCompressor(ByteSink& out, const zfile::Options& options);
-  void start(std::vector<zfile::BlockEncoder> encoders);
-  void work(const std::stop_token& stop, zfile::BlockEncoder encoder);
-  Result<void> compress(zfile::BlockEncoder& encoder, Batch& batch) const;
   void submit();
-  Result<void> collect(std::size_t most_in_flight);
-  Result<void> emit(const Batch& batch);
+  void write_batches();
+  Result<void> write_batch(const BlockBatch& batch);
+  Result<void> status();
 
-  zfile::Options options_;
+  CompressionWorkers& workers_;
   zfile::Writer writer_;
-  std::unique_ptr<Batch> filling_;
-  std::deque<std::unique_ptr<Batch>> in_flight_;  // in order; the front is written next
-  std::vector<std::unique_ptr<Batch>> spare_;
+  BlockBatch* filling_ = nullptr;
 
   std::mutex mutex_;
-  std::condition_variable work_to_do_;
-  std::condition_variable work_done_;
-  std::deque<Batch*> queue_;  // in_flight_ that no worker has taken
+  std::condition_variable changed_;
+  std::deque<BlockBatch*> in_flight_;  // in order
+  bool ended_ = false;                 // no more will come
+  Result<void> status_;
 
-  std::vector<std::jthread> workers_;  // last: they use all of the above
+  std::jthread writing_;  // last: it uses all of the above
 };
 
 }  // namespace dadi::pipeline

@@ -1,12 +1,15 @@
 #include "libconvert/pipeline/convert.h"
 
 #include "libconvert/oci/converted.h"
-#include "libconvert/pipeline/layer_conversion.h"
+#include "libconvert/pipeline/layers_ahead.h"
+#include "libconvert/pipeline/layers_behind.h"
 #include "libfs/writer/ext2_file_system.h"
 
 namespace dadi::pipeline {
 
 namespace {
+
+constexpr std::size_t kMostBehind = 8;  // layers whose blobs are completed while the next is planned
 
 // "64G" where a size is a whole number of a unit.
 std::string brief_size(Bytes size) {
@@ -18,8 +21,8 @@ std::string brief_size(Bytes size) {
 class ImageConversion {
  public:
   ImageConversion(const oci::ImageSource& source, oci::ImageDestination& destination, const ConvertOptions& options,
-                  ConvertObserver& observer)
-      : source_(source), destination_(destination), options_(options), observer_(observer) {}
+                  CompressionWorkers& workers, ConvertObserver& observer)
+      : source_(source), destination_(destination), options_(options), workers_(workers), observer_(observer) {}
 
   Result<ConvertedImage> run(const oci::SelectedImage& image) {
     observer_.image_selected(image);
@@ -40,24 +43,45 @@ class ImageConversion {
     const std::vector<Digest> chain = oci::chain_ids(diff_ids);
     fs::PlannedStack stack(options_.virtual_size);
     fs::ArchiveBudget budget(options_.limits);
+    LayersAhead ahead(source_, image, options_, observer_);
+    LayersBehind behind(family_);
     std::vector<ConvertedLayer> converted;
+    const auto collect = [&](std::size_t most_behind) -> Result<void> {
+      while (behind.size() > most_behind || behind.first_is_done()) {
+        DADI_TRY(ConvertedLayer layer, behind.take_first());
+        report(converted.size(), layer);
+        converted.push_back(std::move(layer));
+      }
+      return {};
+    };
     for (std::size_t i = 0; i < diff_ids.size(); ++i) {
       const oci::Descriptor& layer = image.manifest.layers[i];
-      observer_.layer_started(i, layer);
       const LayerTask task{i, layer, diff_ids[i], chain[i], i == 0 ? nullptr : &chain[i - 1], budget};
       bool out_of_room = false;
-      auto result = convert_layer(source_, destination_, task, stack, family_, options_, observer_, out_of_room)
-                        .context("layer {} ({})", i + 1, layer.digest.brief());
-      if (!result) return out_of_room ? too_small(image, std::move(result).error()) : std::move(result).error();
-      observer_.layer_finished(i, *result);
-      if (result->clamped_times > 0)
-        observer_.note(
-            fmt::format("layer {}: times of {} entries are outside of what ext4 can hold, 1901 to 2446; the "
-                        "nearest that it can stands for them",
-                        i + 1, result->clamped_times));
-      converted.push_back(std::move(*result));
+      auto planned = plan_layer(*ahead.take(i), destination_, task, stack, workers_, options_, out_of_room)
+                         .context("{}", name_of(i, layer));
+      if (!planned) {
+        DADI_CHECK(collect(0));  // the first layer that failed is the one to be told of
+        return out_of_room ? too_small(image, std::move(planned).error()) : std::move(planned).error();
+      }
+      behind.add(std::move(*planned), name_of(i, layer));
+      DADI_CHECK(collect(kMostBehind));
     }
+    DADI_CHECK(collect(0));
     return converted;
+  }
+
+  static std::string name_of(std::size_t number, const oci::Descriptor& layer) {
+    return fmt::format("layer {} ({})", number + 1, layer.digest.brief());
+  }
+
+  void report(std::size_t number, const ConvertedLayer& layer) {
+    observer_.layer_finished(number, layer);
+    if (layer.clamped_times > 0)
+      observer_.note(
+          fmt::format("layer {}: times of {} entries are outside of what ext4 can hold, 1901 to 2446; the "
+                      "nearest that it can stands for them",
+                      number + 1, layer.clamped_times));
   }
 
   // The error, with a size that would have done.
@@ -90,6 +114,7 @@ class ImageConversion {
   const oci::ImageSource& source_;
   oci::ImageDestination& destination_;
   const ConvertOptions& options_;
+  CompressionWorkers& workers_;
   ConvertObserver& observer_;
   oci::Family family_ = oci::Family::kOci;
 };
@@ -122,9 +147,10 @@ Result<ConvertResult> convert(const oci::ImageSource& source, oci::ImageDestinat
   DADI_CHECK(zfile::check_options(options.compression));
   DADI_TRY(const oci::Selection selection, oci::select(source, options.select));
   for (const std::string& note : selection.notes) observer.note(note);
+  DADI_TRY(const auto workers, CompressionWorkers::create(options.compression, options.jobs));
   ConvertResult result{source.root(), {}};
   for (const oci::SelectedImage& image : selection.images) {
-    auto converted = ImageConversion(source, destination, options, observer).run(image);
+    auto converted = ImageConversion(source, destination, options, *workers, observer).run(image);
     if (selection.images.size() > 1) converted = std::move(converted).context("{}", image.platform.to_string());
     if (!converted) return std::move(converted).error();
     result.images.push_back(std::move(*converted));

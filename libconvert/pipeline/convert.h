@@ -49,7 +49,8 @@ struct ConvertResult {
   std::vector<ConvertedImage> images;
 };
 
-// Told what happens. Calls may come from several threads, one at a time for a layer.
+// Told what happens. Layers start in order and finish in order, several being under way at once. layer_read() comes
+// from threads of the layers' own, between layer_started() and layer_finished(); everything else from the caller's.
 class ConvertObserver {
  public:
   virtual ~ConvertObserver() = default;

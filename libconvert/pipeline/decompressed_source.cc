@@ -13,7 +13,7 @@ namespace dadi::pipeline {
 
 namespace {
 
-constexpr std::size_t kOutput = std::size_t{1} << 18;
+constexpr std::size_t kMost = std::size_t{1} << 30;  // at a time: the library counts in 32 bits
 
 // The compressed bytes, with those in front that were looked at to tell the format.
 class Input {
@@ -52,10 +52,17 @@ class PlainSource final : public DecompressedSource {
  public:
   explicit PlainSource(Input input) : input_(std::move(input)) {}
 
-  Result<std::span<const std::byte>> next() override {
-    DADI_TRY(const auto piece, input_.peek());
-    input_.consume(piece.size());
-    return piece;
+  Result<std::size_t> read(std::span<std::byte> out) override {
+    std::size_t filled = 0;
+    while (filled < out.size()) {
+      DADI_TRY(auto piece, input_.peek());
+      if (piece.empty()) break;
+      piece = piece.first(std::min(piece.size(), out.size() - filled));
+      std::ranges::copy(piece, out.begin() + static_cast<std::ptrdiff_t>(filled));
+      filled += piece.size();
+      input_.consume(piece.size());
+    }
+    return filled;
   }
   std::string_view compression() const override { return "none"; }
 
@@ -65,15 +72,15 @@ class PlainSource final : public DecompressedSource {
 
 class GzipSource final : public DecompressedSource {
  public:
-  explicit GzipSource(Input input)
-      : input_(std::move(input)), state_(std::make_unique<inflate_state>()), out_(kOutput) {
+  explicit GzipSource(Input input) : input_(std::move(input)), state_(std::make_unique<inflate_state>()) {
     isal_inflate_init(state_.get());
     begin_member();
   }
 
-  Result<std::span<const std::byte>> next() override {
-    state_->next_out = reinterpret_cast<std::uint8_t*>(out_.data());
-    state_->avail_out = static_cast<std::uint32_t>(out_.size());
+  Result<std::size_t> read(std::span<std::byte> out) override {
+    out = out.first(std::min(out.size(), kMost));
+    state_->next_out = reinterpret_cast<std::uint8_t*>(out.data());
+    state_->avail_out = static_cast<std::uint32_t>(out.size());
     while (state_->avail_out > 0) {
       DADI_TRY(const auto in, input_.peek());
       if (state_->block_state == ISAL_BLOCK_FINISH) {
@@ -88,7 +95,7 @@ class GzipSource final : public DecompressedSource {
         begin_member();
       }
       const std::uint32_t room = state_->avail_out;
-      const auto part = in.first(std::min<std::size_t>(in.size(), 1u << 30));
+      const auto part = in.first(std::min(in.size(), kMost));
       // The library does not write to its input, though it does not say so.
       state_->next_in = const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(part.data()));
       state_->avail_in = static_cast<std::uint32_t>(part.size());
@@ -97,7 +104,7 @@ class GzipSource final : public DecompressedSource {
       if (in.empty() && state_->avail_out == room && state_->block_state != ISAL_BLOCK_FINISH)
         return Error::corruption("gzip: the compressed data is cut short");
     }
-    return std::span(out_).first(out_.size() - state_->avail_out);
+    return out.size() - state_->avail_out;
   }
   std::string_view compression() const override { return "gzip"; }
 
@@ -128,16 +135,15 @@ class GzipSource final : public DecompressedSource {
   std::unique_ptr<inflate_state> state_;
   isal_gzip_header header_{};
   bool in_header_ = true;
-  std::vector<std::byte> out_;
   bool padded_ = false;
 };
 
 class ZstdSource final : public DecompressedSource {
  public:
-  explicit ZstdSource(Input input) : input_(std::move(input)), stream_(ZSTD_createDStream()), out_(kOutput) {}
+  explicit ZstdSource(Input input) : input_(std::move(input)), stream_(ZSTD_createDStream()) {}
 
-  Result<std::span<const std::byte>> next() override {
-    ZSTD_outBuffer out{out_.data(), out_.size(), 0};
+  Result<std::size_t> read(std::span<std::byte> into) override {
+    ZSTD_outBuffer out{into.data(), into.size(), 0};
     while (out.pos < out.size) {
       DADI_TRY(const auto piece, input_.peek());
       ZSTD_inBuffer in{piece.data(), piece.size(), 0};
@@ -151,7 +157,7 @@ class ZstdSource final : public DecompressedSource {
       if (within_frame_) return Error::corruption("zstd: the compressed data is cut short");
       break;
     }
-    return std::span(out_).first(out.pos);
+    return out.pos;
   }
   std::string_view compression() const override { return "zstd"; }
 
@@ -161,7 +167,6 @@ class ZstdSource final : public DecompressedSource {
   };
   Input input_;
   std::unique_ptr<ZSTD_DStream, Free> stream_;
-  std::vector<std::byte> out_;
   bool within_frame_ = false;
 };
 

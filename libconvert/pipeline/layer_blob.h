@@ -16,18 +16,19 @@ inline constexpr Bytes kLayerBlobHead{tar_envelope::kHeadSize.value + 512};
 // One thread at a time.
 class LayerBlob {
  public:
-  // `sink` was made with kLayerBlobHead of room. Errors: invalid_argument (options), those of the sink.
+  // `sink` was made with kLayerBlobHead of room; `workers` are borrowed. Errors: invalid_argument (info), those of the
+  // sink.
   static Result<std::unique_ptr<LayerBlob>> create(std::unique_ptr<BlobSink> sink, const lsmt::LayerInfo& info,
-                                                   const zfile::Options& options, unsigned workers);
+                                                   CompressionWorkers& workers);
 
   lsmt::LayerWriter& layer() { return *layer_; }
 
-  struct Finished {
-    BlobIdentity blob;
-    lsmt::LayerWriter::Summary layer;
-  };
-  // Completes and publishes the blob. Call at most once, last.
-  Result<Finished> finish();
+  // The layer is complete. Call at most once, and not layer() after it.
+  Result<lsmt::LayerWriter::Summary> finish_layer();
+
+  // Completes and publishes the blob: what is still being compressed, its digest, its way to the disk. Call at most
+  // once, last. Of several blobs that share workers, all but one must be in here, or about to be: see BlockCompressor.
+  Result<BlobIdentity> finish();
 
  private:
   LayerBlob() = default;

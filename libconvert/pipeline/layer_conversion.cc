@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "libconvert/oci/converted.h"
-#include "libconvert/pipeline/layer_blob.h"
 #include "libconvert/pipeline/layer_stream.h"
 #include "libformat/base/bytes.h"
 #include "libfs/layer_archive.h"
@@ -32,21 +31,17 @@ fs::FormatOptions format_options(Bytes size, const Digest& chain_id) {
 
 }  // namespace
 
-Result<ConvertedLayer> convert_layer(const oci::ImageSource& source, oci::ImageDestination& destination,
-                                     const LayerTask& task, fs::PlannedStack& stack, oci::Family family,
-                                     const ConvertOptions& options, ConvertObserver& observer, bool& out_of_room) {
-  LayerStreamOptions stream_options;
-  stream_options.stop = options.stop;
-  stream_options.progress = [&](Bytes read) { observer.layer_read(task.number, read); };
-  DADI_TRY(auto stream, open_layer_stream(source, task.source, task.diff_id, std::move(stream_options)));
-  DADI_TRY(auto archive, fs::LayerArchive::open(*stream, &task.budget));
+Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& destination, const LayerTask& task,
+                                fs::PlannedStack& stack, CompressionWorkers& workers, const ConvertOptions& options,
+                                bool& out_of_room) {
+  DADI_TRY(auto archive, fs::LayerArchive::open(stream, &task.budget));
 
   lsmt::LayerInfo info;
   info.virtual_size = options.virtual_size;
   info.uuid = lsmt::Uuid::of(task.chain_id);
   if (task.chain_below != nullptr) info.parent = lsmt::Uuid::of(*task.chain_below);
   DADI_TRY(auto sink, destination.create_blob(kLayerBlobHead));
-  DADI_TRY(auto blob, LayerBlob::create(std::move(sink), info, options.compression, options.jobs));
+  DADI_TRY(auto blob, LayerBlob::create(std::move(sink), info, workers));
 
   fs::PlannedStack::Layer output(blob->layer());
   fs::LayerDevice device(stack, output);
@@ -57,15 +52,22 @@ Result<ConvertedLayer> convert_layer(const oci::ImageSource& source, oci::ImageD
   if (planned) planned = planner->finish();
   out_of_room = planner->out_of_room();
   DADI_CHECK(std::move(planned));
-  DADI_TRY(const LayerBlob::Finished finished, blob->finish());
+  DADI_TRY(const auto summary, blob->finish_layer());
   stack.absorb(std::move(output));
 
-  return ConvertedLayer{.source = task.source,
-                        .result = oci::block_layer_descriptor(finished.blob.digest, finished.blob.size, family),
-                        .entries = planner->entries(),
-                        .segments = finished.layer.records,
-                        .data = finished.layer.data,
-                        .clamped_times = planner->clamped_times()};
+  return PlannedLayer{.blob = std::move(blob),
+                      .layer = {.source = task.source,
+                                .result = task.source,
+                                .entries = planner->entries(),
+                                .segments = summary.records,
+                                .data = summary.data,
+                                .clamped_times = planner->clamped_times()}};
+}
+
+Result<ConvertedLayer> finish_layer(PlannedLayer planned, oci::Family family) {
+  DADI_TRY(const BlobIdentity blob, planned.blob->finish());
+  planned.layer.result = oci::block_layer_descriptor(blob.digest, blob.size, family);
+  return std::move(planned.layer);
 }
 
 namespace {
@@ -95,8 +97,8 @@ Result<Bytes> fitting_virtual_size(const oci::ImageSource& source, const oci::Se
   for (std::size_t i = 0; i < image.manifest.layers.size(); ++i) {
     LayerStreamOptions stream_options;
     stream_options.stop = options.stop;
-    DADI_TRY(auto stream, open_layer_stream(source, image.manifest.layers[i], image.config.diff_ids()[i],
-                                            std::move(stream_options)));
+    const auto stream =
+        open_layer_stream(source, image.manifest.layers[i], image.config.diff_ids()[i], std::move(stream_options));
     DADI_TRY(auto archive, fs::LayerArchive::open(*stream, &budget));
     while (true) {
       DADI_TRY(const auto entry, archive->next_entry());

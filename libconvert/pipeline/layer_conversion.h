@@ -2,6 +2,7 @@
 #pragma once
 
 #include "libconvert/pipeline/convert.h"
+#include "libconvert/pipeline/layer_blob.h"
 #include "libfs/writer/planned_stack.h"
 
 namespace dadi::pipeline {
@@ -16,11 +17,20 @@ struct LayerTask {
   fs::ArchiveBudget& budget;            // of the image
 };
 
-// Plans the layer on `stack` and makes it a part of that. The bottom layer makes the file system first. Sets
-// `out_of_room` when the file system was too small.
-Result<ConvertedLayer> convert_layer(const oci::ImageSource& source, oci::ImageDestination& destination,
-                                     const LayerTask& task, fs::PlannedStack& stack, oci::Family family,
-                                     const ConvertOptions& options, ConvertObserver& observer, bool& out_of_room);
+// A layer that others can be planned on, while its blob is still being written.
+struct PlannedLayer {
+  std::unique_ptr<LayerBlob> blob;
+  ConvertedLayer layer;  // without its result
+};
+
+// Plans the layer on `stack` and makes it a part of that. The bottom layer makes the file system first. `stream` is the
+// layer's. Sets `out_of_room` when the file system was too small.
+Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& destination, const LayerTask& task,
+                                fs::PlannedStack& stack, CompressionWorkers& workers, const ConvertOptions& options,
+                                bool& out_of_room);
+
+// The rest, on any thread.
+Result<ConvertedLayer> finish_layer(PlannedLayer planned, oci::Family family);
 
 // A virtual size that holds all layers of an image, by reading them. Errors: those of the layers' streams; exhausted
 // (the limits).

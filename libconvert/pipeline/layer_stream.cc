@@ -1,72 +1,113 @@
 #include "libconvert/pipeline/layer_stream.h"
 
+#include <algorithm>
+#include <optional>
+#include <thread>
+
 #include "libconvert/pipeline/decompressed_source.h"
+#include "libconvert/pipeline/piece_ring.h"
 #include "libconvert/pipeline/read_ahead.h"
 
 namespace dadi::pipeline {
 
 namespace {
 
-// Counts what passes, and stops on request.
-class CountedSource final : public ByteSource {
+constexpr std::size_t kPiece = std::size_t{512} << 10;  // of the tar stream: two threads find it in their caches
+constexpr std::size_t kFewestPieces = 4;
+
+// A layer's blob, opened with the first call, which may take its time. Counts what passes, and stops on request.
+class LayerBlobSource final : public ByteSource {
  public:
-  CountedSource(std::unique_ptr<ByteSource> source, std::stop_token stop, ByteProgress progress)
-      : source_(std::move(source)), stop_(std::move(stop)), progress_(std::move(progress)) {}
+  LayerBlobSource(const oci::ImageSource& source, oci::Descriptor layer, std::stop_token stop, ByteProgress progress)
+      : source_(source), layer_(std::move(layer)), progress_(std::move(progress)) {
+    context_.stop = std::move(stop);
+  }
 
   Result<std::span<const std::byte>> next() override {
-    if (stop_.stop_requested()) return Error::cancelled("stopped");
-    DADI_TRY(const auto piece, source_->next());
+    if (context_.stop.stop_requested()) return Error::cancelled("stopped");
+    if (!blob_) {
+      DADI_TRY(blob_, source_.stream_blob(layer_, context_));
+    }
+    DADI_TRY(const auto piece, blob_->next());
     seen_ += Bytes{piece.size()};
     if (progress_) progress_(seen_);
     return piece;
   }
 
  private:
-  std::unique_ptr<ByteSource> source_;
-  std::stop_token stop_;
+  const oci::ImageSource& source_;
+  oci::Descriptor layer_;
+  ReadContext context_;
   ByteProgress progress_;
+  std::unique_ptr<ByteSource> blob_;
   Bytes seen_;
 };
 
-// Passes a decompressed layer on, and fails at its end unless it has the diff id.
-class DiffIdSource final : public ByteSource {
+class LayerStream final : public ByteSource {
  public:
-  DiffIdSource(std::unique_ptr<ByteSource> source, const Digest& diff_id)
-      : source_(std::move(source)), diff_id_(diff_id) {}
+  LayerStream(const oci::ImageSource& source, const oci::Descriptor& layer, const Digest& diff_id,
+              LayerStreamOptions options)
+      : diff_id_(diff_id),
+        asked_(options.stop, [this] { stop_.request_stop(); }),
+        ring_(std::max<std::size_t>(kFewestPieces, options.ahead.value / kPiece), kPiece, kReaders),
+        blob_(read_ahead(
+            std::make_unique<LayerBlobSource>(source, layer, stop_.get_token(), std::move(options.progress)))),
+        hashing_([this] { found_ = hash(); }),
+        decompressing_([this] { ring_.end(decompress()); }) {}
+
+  ~LayerStream() override {
+    stop_.request_stop();
+    ring_.stop();
+  }
 
   Result<std::span<const std::byte>> next() override {
-    DADI_TRY(const auto piece, source_->next());
-    if (!piece.empty()) {
-      hasher_.update(piece);
-      return piece;
-    }
-    if (!checked_) {
-      if (const Digest found = hasher_.finish(); found != diff_id_)
-        return Error::corruption("the diff id is {}, but the layer's content has {}", diff_id_.to_string(),
-                                 found.to_string());
-      checked_ = true;
-    }
+    DADI_TRY(const auto piece, ring_.next(kConsumer));
+    if (!piece.empty()) return piece;
+    if (hashing_.joinable()) hashing_.join();
+    if (*found_ != diff_id_)
+      return Error::corruption("the diff id is {}, but the layer's content has {}", diff_id_.to_string(),
+                               found_->to_string());
     return piece;
   }
 
  private:
-  std::unique_ptr<ByteSource> source_;
+  enum : std::size_t { kConsumer, kHashing, kReaders };
+
+  Result<void> decompress() {
+    DADI_TRY(const auto source, DecompressedSource::open(std::move(blob_)));
+    while (true) {
+      const std::span<std::byte> buffer = ring_.buffer();
+      if (buffer.empty()) return {};
+      DADI_TRY(const std::size_t size, source->read(buffer));
+      if (size == 0) return {};
+      ring_.filled(size);
+    }
+  }
+
+  Digest hash() {
+    Hasher hasher;
+    while (true) {
+      const auto piece = ring_.next(kHashing);
+      if (!piece || piece->empty()) return hasher.finish();  // an error is for the consumer to see
+      hasher.update(*piece);
+    }
+  }
+
   Digest diff_id_;
-  Hasher hasher_;
-  bool checked_ = false;
+  std::stop_source stop_;
+  std::stop_callback<std::function<void()>> asked_;
+  PieceRing ring_;
+  std::unique_ptr<ByteSource> blob_;
+  std::optional<Digest> found_;
+  std::jthread hashing_;  // the threads last: they use all of the above
+  std::jthread decompressing_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<ByteSource>> open_layer_stream(const oci::ImageSource& source, const oci::Descriptor& layer,
-                                                      const Digest& diff_id, LayerStreamOptions options) {
-  ReadContext context;
-  context.stop = options.stop;
-  DADI_TRY(auto blob, source.stream_blob(layer, context));
-  auto counted = std::make_unique<CountedSource>(std::move(blob), std::move(options.stop), std::move(options.progress));
-  DADI_TRY(auto decompressed, DecompressedSource::open(std::move(counted)));
-  std::unique_ptr<ByteSource> checked = std::make_unique<DiffIdSource>(std::move(decompressed), diff_id);
-  return options.read_ahead ? read_ahead(std::move(checked)) : std::move(checked);
+std::unique_ptr<ByteSource> open_layer_stream(const oci::ImageSource& source, const oci::Descriptor& layer,
+                                              const Digest& diff_id, LayerStreamOptions options) {
+  return std::make_unique<LayerStream>(source, layer, diff_id, std::move(options));
 }
 
 }  // namespace dadi::pipeline

@@ -1,89 +1,50 @@
 #include "libconvert/pipeline/read_ahead.h"
 
-#include <condition_variable>
-#include <deque>
-#include <mutex>
-#include <optional>
+#include <algorithm>
 #include <thread>
-#include <vector>
+
+#include "libconvert/pipeline/piece_ring.h"
 
 namespace dadi::pipeline {
 
 namespace {
 
-constexpr std::size_t kMostWaiting = std::size_t{4} << 20;
-constexpr std::size_t kPiece = std::size_t{1} << 20;  // small pieces are gathered up to this
+constexpr std::size_t kPieces = 8;
+constexpr std::size_t kPiece = std::size_t{256} << 10;  // small pieces are gathered up to this
 
 class ReadAhead final : public ByteSource {
  public:
   explicit ReadAhead(std::unique_ptr<ByteSource> source)
-      : source_(std::move(source)), thread_([this](const std::stop_token& stop) { run(stop); }) {}
+      : source_(std::move(source)), ring_(kPieces, kPiece, 1), thread_([this] { ring_.end(pump()); }) {}
 
-  ~ReadAhead() override {
-    thread_.request_stop();
-    changed_.notify_all();
-  }
+  ~ReadAhead() override { ring_.stop(); }
 
-  Result<std::span<const std::byte>> next() override {
-    std::unique_lock lock(mutex_);
-    if (!current_.empty()) spare_.push_back(std::move(current_));
-    current_.clear();
-    changed_.wait(lock, [&] { return !pieces_.empty() || end_; });
-    if (pieces_.empty()) {
-      if (!*end_) return Error((*end_).error());
-      return std::span<const std::byte>();
-    }
-    current_ = std::move(pieces_.front());
-    pieces_.pop_front();
-    waiting_ -= current_.size();
-    changed_.notify_all();
-    return std::span<const std::byte>(current_);
-  }
+  Result<std::span<const std::byte>> next() override { return ring_.next(0); }
 
  private:
-  void run(const std::stop_token& stop) {
-    Result<void> result = pump(stop);
-    const std::lock_guard lock(mutex_);
-    end_.emplace(std::move(result));
-    changed_.notify_all();
-  }
-
-  Result<void> pump(const std::stop_token& stop) {
-    std::vector<std::byte> piece;
-    while (!stop.stop_requested()) {
-      DADI_TRY(const auto bytes, source_->next());
-      piece.insert(piece.end(), bytes.begin(), bytes.end());
-      if (piece.size() < kPiece && !bytes.empty()) continue;
-      if (!piece.empty()) piece = hand_over(std::move(piece), stop);
+  Result<void> pump() {
+    std::span<std::byte> buffer = ring_.buffer();
+    std::size_t used = 0;
+    while (!buffer.empty()) {
+      DADI_TRY(auto bytes, source_->next());
       if (bytes.empty()) break;
+      while (!bytes.empty() && !buffer.empty()) {
+        const auto part = bytes.first(std::min(bytes.size(), buffer.size() - used));
+        std::ranges::copy(part, buffer.begin() + static_cast<std::ptrdiff_t>(used));
+        used += part.size();
+        bytes = bytes.subspan(part.size());
+        if (used < buffer.size()) continue;
+        ring_.filled(used);
+        used = 0;
+        buffer = ring_.buffer();
+      }
     }
+    if (used > 0) ring_.filled(used);
     return {};
   }
 
-  // Queues a piece once there is room; returns an empty buffer to fill next.
-  std::vector<std::byte> hand_over(std::vector<std::byte> piece, const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return waiting_ < kMostWaiting || stop.stop_requested(); });
-    waiting_ += piece.size();
-    pieces_.push_back(std::move(piece));
-    changed_.notify_all();
-    std::vector<std::byte> fresh;
-    if (!spare_.empty()) {
-      fresh = std::move(spare_.back());
-      spare_.pop_back();
-      fresh.clear();
-    }
-    return fresh;
-  }
-
   std::unique_ptr<ByteSource> source_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::vector<std::byte>> pieces_;
-  std::vector<std::vector<std::byte>> spare_;
-  std::size_t waiting_ = 0;
-  std::optional<Result<void>> end_;
-  std::vector<std::byte> current_;
+  PieceRing ring_;
   std::jthread thread_;  // last: it uses all of the above
 };
 

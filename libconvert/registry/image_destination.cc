@@ -230,7 +230,7 @@ Result<std::unique_ptr<oci::ImageDestination>> open_destination(const oci::Refer
   std::error_code failure;
   const fs::path parent = access.staging.empty() ? fs::temp_directory_path(failure) : access.staging;
   if (failure) return Error::from_errno(failure.value(), "find a folder for temporary files");
-  DADI_TRY(oci::StagedBlobs staged, oci::StagedBlobs::create(parent));
+  DADI_TRY(oci::StagedBlobs staged, oci::StagedBlobs::create(parent, FileBlobSink::Durable::kNothing));
   auto destination = std::make_unique<RegistryDestination>(access, reference, std::move(staged));
   // Better now than after the work.
   DADI_CHECK(destination->repository().ping());

@@ -13,7 +13,10 @@ namespace dadi {
 
 namespace {
 
-constexpr std::size_t kWriteSize = std::size_t{1} << 20;
+constexpr std::size_t kWriteSize = std::size_t{1} << 20;    // small pieces are gathered up to this
+constexpr std::size_t kLargePiece = std::size_t{64} << 10;  // and this is not small
+constexpr std::size_t kReadSize = std::size_t{256} << 10;
+constexpr Bytes kStartSize{std::uint64_t{8} << 20};
 
 Result<void> write_all(int fd, std::span<const std::byte> data, Bytes offset, const std::filesystem::path& path) {
   while (!data.empty()) {
@@ -80,41 +83,50 @@ Result<void> FileBlob::read_at(Bytes offset, std::span<std::byte> out, const Rea
 }
 
 FileBlobSink::FileBlobSink(std::filesystem::path directory, std::filesystem::path temporary, UniqueFd fd,
-                           Bytes head_size, Namer name)
+                           Bytes head_size, Namer name, Durable durable)
     : directory_(std::move(directory)),
       temporary_(std::move(temporary)),
       fd_(std::move(fd)),
       head_size_(head_size),
       name_(std::move(name)),
-      position_(head_size) {
-  pending_.reserve(kWriteSize);
-}
+      durable_(durable),
+      position_(head_size) {}
 
 FileBlobSink::~FileBlobSink() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 Result<std::unique_ptr<FileBlobSink>> FileBlobSink::create(const std::filesystem::path& directory, Bytes head_size,
-                                                           Namer name) {
+                                                           Namer name, Durable durable) {
   std::filesystem::path temporary;
   DADI_TRY(UniqueFd fd, create_temporary(directory, temporary));
   return std::unique_ptr<FileBlobSink>(
-      new FileBlobSink(directory, temporary, std::move(fd), head_size, std::move(name)));
+      new FileBlobSink(directory, temporary, std::move(fd), head_size, std::move(name), durable));
+}
+
+// What is written goes to the disk while more comes, so that the fsync at the end has little left to wait for.
+Result<void> FileBlobSink::append(std::span<const std::byte> data) {
+  DADI_CHECK(write_all(fd_.get(), data, position_, temporary_));
+  position_ += Bytes{data.size()};
+  if (durable_ != Durable::kNothing && position_ - started_ >= kStartSize) {
+    ::sync_file_range(fd_.get(), static_cast<off_t>(started_.value), static_cast<off_t>((position_ - started_).value),
+                      SYNC_FILE_RANGE_WRITE);
+    started_ = position_;
+  }
+  return {};
 }
 
 Result<void> FileBlobSink::flush() {
-  DADI_CHECK(write_all(fd_.get(), pending_, position_, temporary_));
-  position_ += Bytes{pending_.size()};
+  DADI_CHECK(append(pending_));
   pending_.clear();
   return {};
 }
 
 Result<void> FileBlobSink::write(std::span<const std::byte> data) {
   while (!data.empty()) {
-    if (pending_.empty() && data.size() >= kWriteSize) {
-      DADI_CHECK(write_all(fd_.get(), data, position_, temporary_));
-      position_ += Bytes{data.size()};
-      return {};
+    if (data.size() >= kLargePiece) {
+      DADI_CHECK(flush());
+      return append(data);
     }
     const auto part = data.first(std::min(data.size(), kWriteSize - pending_.size()));
     pending_.insert(pending_.end(), part.begin(), part.end());
@@ -124,13 +136,9 @@ Result<void> FileBlobSink::write(std::span<const std::byte> data) {
   return {};
 }
 
-Result<BlobIdentity> FileBlobSink::finish(std::span<const std::byte> head) {
-  if (Bytes{head.size()} != head_size_)
-    return Error::internal("a head of {} bytes for {} reserved", head.size(), head_size_.value);
-  DADI_CHECK(flush());
-  DADI_CHECK(write_all(fd_.get(), head, {0}, temporary_));
+Result<Digest> FileBlobSink::hash() const {
   Hasher hasher;
-  std::vector<std::byte> buffer(kWriteSize);
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(kReadSize, position_.value));
   for (Bytes at{0}; at < position_;) {
     const std::size_t want = std::min<std::uint64_t>(buffer.size(), (position_ - at).value);
     const ssize_t n = ::pread(fd_.get(), buffer.data(), want, static_cast<off_t>(at.value));
@@ -140,13 +148,23 @@ Result<BlobIdentity> FileBlobSink::finish(std::span<const std::byte> head) {
     hasher.update(std::span(buffer).first(static_cast<std::size_t>(n)));
     at += Bytes{static_cast<std::uint64_t>(n)};
   }
-  const Digest digest = hasher.finish();
-  if (::fsync(fd_.get()) != 0) return Error::from_errno(errno, fmt::format("fsync {}", temporary_.string()));
+  return hasher.finish();
+}
+
+Result<BlobIdentity> FileBlobSink::finish(std::span<const std::byte> head) {
+  if (Bytes{head.size()} != head_size_)
+    return Error::internal("a head of {} bytes for {} reserved", head.size(), head_size_.value);
+  DADI_CHECK(flush());
+  DADI_CHECK(write_all(fd_.get(), head, {0}, temporary_));
+  if (durable_ != Durable::kNothing) ::sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+  DADI_TRY(const Digest digest, hash());
+  if (durable_ != Durable::kNothing && ::fsync(fd_.get()) != 0)
+    return Error::from_errno(errno, fmt::format("fsync {}", temporary_.string()));
   const std::filesystem::path target = directory_ / name_(digest);
   if (::rename(temporary_.c_str(), target.c_str()) != 0)
     return Error::from_errno(errno, fmt::format("rename to {}", target.string()));
   temporary_.clear();
-  DADI_CHECK(sync_directory(directory_));
+  if (durable_ == Durable::kYes) DADI_CHECK(sync_directory(directory_));
   return BlobIdentity{digest, position_};
 }
 

@@ -34,16 +34,24 @@ class FileBlob final : public BlobReader {
   std::string name_;
 };
 
-// A file being written under a temporary name in the destination's folder; finish() hashes it once from the start,
-// fsyncs file and folder, and renames it. Destroyed unfinished, it is removed. One thread at a time.
+// A file being written under a temporary name in the destination's folder, and on its way to the disk while more comes;
+// finish() hashes it once from the start, fsyncs file and folder, and renames it. Destroyed unfinished, it is removed.
+// One thread at a time.
 class FileBlobSink final : public BlobSink {
  public:
   // Where the finished blob goes, in the folder `directory`: its name may depend on its digest.
   using Namer = std::function<std::string(const Digest&)>;
 
+  // What survives a power failure once finish() has returned.
+  enum class Durable {
+    kNothing,  // for files that live as long as the process
+    kContent,  // not the name, which is going to be another one
+    kYes,
+  };
+
   // Errors: those of creating a file in `directory`.
   static Result<std::unique_ptr<FileBlobSink>> create(const std::filesystem::path& directory, Bytes head_size,
-                                                      Namer name);
+                                                      Namer name, Durable durable = Durable::kYes);
   ~FileBlobSink() override;
 
   Result<void> write(std::span<const std::byte> data) override;
@@ -51,15 +59,19 @@ class FileBlobSink final : public BlobSink {
 
  private:
   FileBlobSink(std::filesystem::path directory, std::filesystem::path temporary, UniqueFd fd, Bytes head_size,
-               Namer name);
+               Namer name, Durable durable);
+  Result<void> append(std::span<const std::byte> data);
   Result<void> flush();
+  Result<Digest> hash() const;
 
   std::filesystem::path directory_;
   std::filesystem::path temporary_;  // empty once published
   UniqueFd fd_;
   Bytes head_size_;
   Namer name_;
+  Durable durable_;
   Bytes position_;  // of the file, after what was flushed
+  Bytes started_;   // up to where the kernel was told to write to the disk
   std::vector<std::byte> pending_;
 };
 

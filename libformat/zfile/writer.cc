@@ -7,17 +7,36 @@
 
 namespace dadi::zfile {
 
-Result<void> Writer::add(std::span<const std::byte> stored, std::size_t raw_size) {
+Result<void> Writer::check_block(std::size_t stored, std::uint64_t raw_size) const {
   if (raw_size == 0 || raw_size > options_.block_size || raw_size_.value % options_.block_size != 0)
     return Error::invalid_argument("a ZFile block of {} bytes after {} bytes in blocks of {}", raw_size,
                                    raw_size_.value, options_.block_size);
-  if (stored.size() <= kChecksumSize ||
-      stored.size() > max_compressed_size(options_.algorithm, raw_size) + kChecksumSize)
-    return Error::invalid_argument("{} bytes stored of a ZFile block of {}", stored.size(), raw_size);
+  if (stored <= kChecksumSize || stored > max_compressed_size(options_.algorithm, raw_size) + kChecksumSize)
+    return Error::invalid_argument("{} bytes stored of a ZFile block of {}", stored, raw_size);
+  return {};
+}
+
+Result<void> Writer::add(std::span<const std::byte> stored, std::size_t raw_size) {
+  const auto length = static_cast<std::uint32_t>(stored.size());
+  return add(stored, std::span(&length, 1), Bytes{raw_size});
+}
+
+Result<void> Writer::add(std::span<const std::byte> stored, std::span<const std::uint32_t> lengths, Bytes raw_size) {
+  Bytes left = raw_size;
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    const bool last = i + 1 == lengths.size();
+    const Bytes raw = last ? left : std::min(left, Bytes{options_.block_size});
+    DADI_CHECK(check_block(lengths[i], raw.value));
+    raw_size_ += raw;
+    left -= raw;
+    total += lengths[i];
+  }
+  if (total != stored.size() || left.value != 0)
+    return Error::invalid_argument("{} bytes stored for ZFile blocks of {}", stored.size(), total);
   DADI_CHECK(out_.write(stored));
-  lengths_.push_back(static_cast<std::uint32_t>(stored.size()));
+  lengths_.insert(lengths_.end(), lengths.begin(), lengths.end());
   position_ += Bytes{stored.size()};
-  raw_size_ += Bytes{raw_size};
   return {};
 }
 

@@ -23,6 +23,11 @@ class Writer {
   // the block size. Errors: invalid_argument (a block after a short one, a size out of range), those of the sink.
   Result<void> add(std::span<const std::byte> stored, std::size_t raw_size);
 
+  // Appends blocks that lie one behind the other in `stored`, `lengths` bytes each, for `raw_size` bytes together: all
+  // but the last stand for a whole block. One call of the sink. Errors: as above; invalid_argument (lengths or sizes
+  // that do not add up).
+  Result<void> add(std::span<const std::byte> stored, std::span<const std::uint32_t> lengths, Bytes raw_size);
+
   struct Finished {
     std::array<std::byte, kRecordSize> header;
     Bytes size;  // of the whole ZFile, header included
@@ -31,6 +36,8 @@ class Writer {
   Result<Finished> finish();
 
  private:
+  Result<void> check_block(std::size_t stored, std::uint64_t raw_size) const;
+
   ByteSink& out_;
   Options options_;
   std::vector<std::uint32_t> lengths_;

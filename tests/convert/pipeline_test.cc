@@ -46,6 +46,16 @@ Result<std::string> read_all(ByteSource& source) {
   }
 }
 
+Result<std::string> read_all(DecompressedSource& source) {
+  std::string all;
+  std::vector<std::byte> buffer(70'001);
+  while (true) {
+    DADI_TRY(const std::size_t size, source.read(buffer));
+    if (size == 0) return all;
+    all += as_text(std::span(buffer).first(size));
+  }
+}
+
 Result<std::string> decompress(const std::string& compressed, std::size_t piece = 1000) {
   DADI_TRY(auto source, DecompressedSource::open(std::make_unique<TextSource>(compressed, piece)));
   return read_all(*source);
@@ -178,11 +188,12 @@ class VectorSink final : public ByteSink {
 std::vector<std::byte> compress(const std::string& text, const zfile::Options& options, unsigned workers,
                                 std::size_t piece) {
   VectorSink sink;
-  auto compressor = BlockCompressor::create(sink, options, workers);
-  EXPECT_TRUE(compressor);
+  const auto threads = CompressionWorkers::create(options, workers);
+  EXPECT_TRUE(threads);
+  BlockCompressor compressor(sink, **threads);
   for (std::size_t at = 0; at < text.size(); at += piece)
-    EXPECT_TRUE((*compressor)->write(as_bytes(std::string_view(text).substr(at, piece))));
-  auto finished = (*compressor)->finish();
+    EXPECT_TRUE(compressor.write(as_bytes(std::string_view(text).substr(at, piece))));
+  auto finished = compressor.finish();
   EXPECT_TRUE(finished);
   std::vector<std::byte> file(finished->header.size() + sink.bytes.size());
   std::ranges::copy(sink.bytes, std::ranges::copy(finished->header, file.begin()).out);
@@ -205,12 +216,13 @@ TEST(BlockCompressor, BytesDoNotDependOnThreadsOrPieces) {
 
 TEST(BlockCompressor, AFullSinkIsAnErrorAtTheLatestInFinish) {
   VectorSink sink(100'000);
-  auto compressor = BlockCompressor::create(sink, {}, 2);
-  ASSERT_TRUE(compressor);
+  const auto workers = CompressionWorkers::create({}, 2);
+  ASSERT_TRUE(workers);
+  BlockCompressor compressor(sink, **workers);
   const std::string text = sample(4'000'000);
-  Result<void> result = (*compressor)->write(as_bytes(text));
+  Result<void> result = compressor.write(as_bytes(text));
   if (result) {
-    const auto finished = (*compressor)->finish();
+    const auto finished = compressor.finish();
     ASSERT_FALSE(finished);
     result = finished.error();
   }

@@ -23,13 +23,14 @@ Outcome decompress(std::span<const std::byte> stream, std::size_t piece_size) {
   constexpr std::uint64_t kMost = std::uint64_t{16} << 20;
   auto source = std::make_unique<fs::PieceSource>(std::vector<std::byte>(stream.begin(), stream.end()), piece_size);
   const auto opened = must(pipeline::DecompressedSource::open(std::move(source)), "a stream in memory opens");
+  std::vector<std::byte> buffer(std::size_t{1} << 18);
   Outcome outcome{.sound = true, .compression = opened->compression(), .bytes = {}, .size = 0};
   while (outcome.size < kMost) {
-    const auto piece = opened->next();
-    if (!piece) return {.sound = false, .compression = outcome.compression, .bytes = {}, .size = 0};
-    if (piece->empty()) break;
-    outcome.size += piece->size();
-    const auto kept = piece->first(std::min(piece->size(), kKept - outcome.bytes.size()));
+    const auto size = opened->read(buffer);
+    if (!size) return {.sound = false, .compression = outcome.compression, .bytes = {}, .size = 0};
+    if (*size == 0) break;
+    outcome.size += *size;
+    const auto kept = std::span(buffer).first(std::min(*size, kKept - outcome.bytes.size()));
     outcome.bytes.insert(outcome.bytes.end(), kept.begin(), kept.end());
   }
   return outcome;
