@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <vector>
 
 #include "libformat/base/bytes.h"
@@ -58,7 +59,7 @@ class PlainSource final : public DecompressedSource {
       DADI_TRY(auto piece, input_.peek());
       if (piece.empty()) break;
       piece = piece.first(std::min(piece.size(), out.size() - filled));
-      std::ranges::copy(piece, out.begin() + static_cast<std::ptrdiff_t>(filled));
+      std::memcpy(out.data() + filled, piece.data(), piece.size());
       filled += piece.size();
       input_.consume(piece.size());
     }

@@ -1,6 +1,7 @@
 #include "libconvert/pipeline/read_ahead.h"
 
 #include <algorithm>
+#include <cstring>
 #include <thread>
 
 #include "libconvert/pipeline/piece_ring.h"
@@ -30,7 +31,7 @@ class ReadAhead final : public ByteSource {
       if (bytes.empty()) break;
       while (!bytes.empty() && !buffer.empty()) {
         const auto part = bytes.first(std::min(bytes.size(), buffer.size() - used));
-        std::ranges::copy(part, buffer.begin() + static_cast<std::ptrdiff_t>(used));
+        std::memcpy(buffer.data() + used, part.data(), part.size());
         used += part.size();
         bytes = bytes.subspan(part.size());
         if (used < buffer.size()) continue;
