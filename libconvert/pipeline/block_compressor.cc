@@ -4,6 +4,13 @@
 
 namespace dadi::pipeline {
 
+namespace {
+
+// Batches that are left to the workers before the thread that writes looks at the first of them: it would only wait.
+constexpr std::size_t kLeftAlone = 2;
+
+}  // namespace
+
 BlockCompressor::BlockCompressor(ByteSink& out, CompressionWorkers& workers)
     : workers_(workers), writer_(out, workers.options()), writing_([this] { write_batches(); }) {}
 
@@ -34,7 +41,7 @@ void BlockCompressor::submit() {
   workers_.compress(*batch);
   const std::lock_guard lock(mutex_);
   in_flight_.push_back(batch);
-  changed_.notify_one();
+  if (in_flight_.size() > kLeftAlone) changed_.notify_one();
 }
 
 Result<void> BlockCompressor::status() {
@@ -46,7 +53,7 @@ Result<void> BlockCompressor::status() {
 void BlockCompressor::write_batches() {
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [&] { return !in_flight_.empty() || ended_; });
+    changed_.wait(lock, [&] { return in_flight_.size() > kLeftAlone || ended_; });
     if (in_flight_.empty()) return;
     BlockBatch& batch = *in_flight_.front();
     in_flight_.pop_front();

@@ -7,7 +7,7 @@ namespace dadi::pipeline {
 namespace {
 
 constexpr std::size_t kBatchesPerWorker = 3;
-constexpr std::size_t kMoreBatches = 2;  // being filled and being written
+constexpr std::size_t kMoreBatches = 4;  // being filled, being written, or left alone
 
 }  // namespace
 

@@ -11,7 +11,9 @@ std::size_t PieceRing::oldest() const {
 
 std::span<std::byte> PieceRing::buffer() {
   std::unique_lock lock(mutex_);
-  room_.wait(lock, [&] { return stopped_ || filled_ - oldest() < pieces_.size(); });
+  // Who found it full sleeps until half of it is empty: not once for every piece.
+  if (filled_ - oldest() == pieces_.size())
+    room_.wait(lock, [&] { return stopped_ || filled_ - oldest() <= pieces_.size() / 2; });
   if (stopped_) return {};
   Piece& piece = pieces_[filled_ % pieces_.size()];
   lock.unlock();
@@ -37,7 +39,7 @@ Result<std::span<const std::byte>> PieceRing::next(std::size_t reader) {
   Reader& state = readers_[reader];
   if (state.done < state.given) {
     state.done = state.given;
-    room_.notify_one();
+    if (filled_ - oldest() <= pieces_.size() / 2) room_.notify_one();
   }
   more_.wait(lock, [&] { return stopped_ || state.given < filled_ || end_; });
   if (state.given < filled_ && !stopped_) {

@@ -49,6 +49,17 @@ class Sources(harness.Test):
             self.layer_path(1).write_bytes(data)
             self.refused(CORRUPT, "layer 1")
 
+    def test_of_several_damaged_layers_that_are_under_way_the_lowest_is_named(self):
+        layout = Layout(self.folder / "source")
+        layout.add_image([[entry(f"layer{i}", b"%d\n" % i * 20_000)] for i in range(20)])
+        manifest, _ = read_manifest(self.folder / "source")
+        for number in (6, 7, 9):
+            path = layout.blob_path(manifest["layers"][number - 1]["digest"])
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 0x10
+            path.write_bytes(data)
+        self.refused(CORRUPT, "layer 6")
+
     def test_a_missing_blob(self):
         self.layer_path(2).unlink()
         self.refused(NOT_FOUND, "layer 2")

@@ -98,6 +98,17 @@ class Determinism(Conversions):
         for threads in (1, 2, 16):
             self.same(f"-j {threads}", "-j", threads)
 
+    def test_how_far_layers_are_apart_changes_nothing(self):
+        """Small layers overtake a large one: planned, and even complete, while that is still being compressed."""
+        Layout(self.folder / "source").add_image(
+            [[entry(f"layer{i}", os.urandom(3000) * (5000 if i % 8 == 0 else 1))] for i in range(20)])
+        source = f"oci:{self.folder}/source"
+        expected = self.layers("one", source, "-j", "1", *COMPRESSIONS[1])
+        self.assertEqual(len(set(expected)), 20)
+        for threads in (2, 16):
+            self.assertEqual(self.layers(f"with {threads}", source, "-j", threads, *COMPRESSIONS[1]), expected)
+        self.dadi("verify", source, "oci:one")
+
     def test_folders_umask_and_user_settings_change_nothing(self):
         self.same("the root folder", cwd="/")
         self.same("no folders to speak of", HOME=None, TMPDIR=None, XDG_CACHE_HOME=None, PATH="/nonexistent", USER=None)

@@ -4,11 +4,14 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include "libconvert/pipeline/block_compressor.h"
 #include "libconvert/pipeline/decompressed_source.h"
+#include "libconvert/pipeline/piece_ring.h"
 #include "libconvert/pipeline/read_ahead.h"
 #include "libformat/base/bytes.h"
 #include "libformat/blob/memory_blob.h"
@@ -171,6 +174,43 @@ TEST(ReadAhead, CanBeGivenUpAtAnyTime) {
   }
 }
 
+TEST(PieceRing, EveryReaderGetsEveryPieceInOrder) {
+  PieceRing ring(4, 100, 2);
+  const std::string text = sample(10'000);
+  std::jthread filling([&] {
+    for (std::size_t at = 0; at < text.size();) {
+      const std::string_view piece = std::string_view(text).substr(at, 1 + at % 100);
+      std::ranges::copy(as_bytes(piece), ring.buffer().begin());
+      ring.filled(piece.size());
+      at += piece.size();
+    }
+    ring.end(Error::io("gone"));
+  });
+  const auto read = [&](std::size_t reader) {
+    std::string all;
+    auto piece = ring.next(reader);
+    for (; piece; piece = ring.next(reader)) all += as_text(*piece);
+    EXPECT_EQ(piece.error().message(), "gone");
+    EXPECT_EQ(ring.next(reader).error().message(), "gone");
+    return all;
+  };
+  std::string other;
+  std::jthread second([&] { other = read(1); });
+  EXPECT_EQ(read(0), text);
+  second.join();
+  EXPECT_EQ(other, text);
+}
+
+TEST(PieceRing, NobodyWaitsOnceItIsStopped) {
+  PieceRing ring(4, 100, 1);
+  std::jthread filling([&] {
+    while (!ring.buffer().empty()) ring.filled(1);
+  });
+  EXPECT_EQ(ring.next(0)->size(), 1u);
+  ring.stop();
+  EXPECT_TRUE(ring.next(0)->empty());
+}
+
 class VectorSink final : public ByteSink {
  public:
   explicit VectorSink(std::size_t room = ~std::size_t{0}) : room_(room) {}
@@ -212,6 +252,23 @@ TEST(BlockCompressor, BytesDoNotDependOnThreadsOrPieces) {
     ASSERT_TRUE(reader);
     EXPECT_EQ(as_text(read_range(**reader, {0}, (*reader)->size()).value()), text);
   }
+}
+
+TEST(BlockCompressor, SeveralShareWorkersWhileOneIsFilled) {
+  const std::string text = sample(3'000'001);
+  const auto expected = compress(text, {}, 1, text.size());
+  const auto workers = CompressionWorkers::create({}, 1);
+  ASSERT_TRUE(workers);
+  std::array<VectorSink, 6> sinks;
+  std::vector<std::jthread> finishing;
+  for (VectorSink& sink : sinks) {
+    auto compressor = std::make_unique<BlockCompressor>(sink, **workers);
+    ASSERT_TRUE(compressor->write(as_bytes(text)));
+    finishing.emplace_back([own = std::move(compressor)] { EXPECT_TRUE(own->finish()); });
+  }
+  finishing.clear();
+  for (const VectorSink& sink : sinks)
+    EXPECT_TRUE(std::ranges::equal(sink.bytes, std::span(expected).subspan(zfile::kRecordSize)));
 }
 
 TEST(BlockCompressor, AFullSinkIsAnErrorAtTheLatestInFinish) {
