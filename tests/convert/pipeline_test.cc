@@ -68,7 +68,9 @@ Result<std::string> decompress(const std::string& compressed, std::size_t piece 
 std::string gzip(const std::string& text, gz_header* header = nullptr) {
   z_stream stream{};
   EXPECT_EQ(deflateInit2(&stream, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  if (header != nullptr) EXPECT_EQ(deflateSetHeader(&stream, header), Z_OK);
+  if (header != nullptr) {
+    EXPECT_EQ(deflateSetHeader(&stream, header), Z_OK);
+  }
   std::string out(deflateBound(&stream, text.size()) + 512, '\0');
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
   stream.avail_in = static_cast<uInt>(text.size());
