@@ -25,7 +25,7 @@ std::vector<Component> components() {
       {"lz4", LZ4_versionString()},
       {"zstd", ZSTD_versionString()},
       {"libext2fs", ext2fs_version},
-      {"libarchive", archive_version_details()},
+      {"libarchive", ARCHIVE_VERSION_ONLY_STRING},
       {"isa-l", fmt::format("{}.{}.{}", ISAL_MAJOR_VERSION, ISAL_MINOR_VERSION, ISAL_PATCH_VERSION)},
       {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
   };

@@ -1,8 +1,9 @@
 #include "libformat/base/digest.h"
 
-#include <openssl/evp.h>
-
-#include <stdexcept>
+// The functions of SHA-256 themselves. The generic ones, which OpenSSL 3 would rather see, first make tables of all
+// that its providers can: milliseconds, in which a whole device is made.
+#define OPENSSL_API_COMPAT 0x10100000L
+#include <openssl/sha.h>
 
 namespace dadi {
 
@@ -12,11 +13,6 @@ int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   return -1;
-}
-
-// OpenSSL's digests fail only when memory does, or a provider is missing: no caller could go on.
-void require(int ok) {
-  if (ok != 1) throw std::runtime_error("sha256 is not available from the crypto library");
 }
 
 }  // namespace
@@ -56,12 +52,10 @@ std::string Digest::hex() const {
   return text;
 }
 
+// Its functions fail never.
 struct Hasher::State {
-  EVP_MD_CTX* context = EVP_MD_CTX_new();
-  State() { require(EVP_DigestInit_ex(context, EVP_sha256(), nullptr)); }
-  ~State() { EVP_MD_CTX_free(context); }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
+  SHA256_CTX context;
+  State() { SHA256_Init(&context); }
 };
 
 Hasher::Hasher() : state_(std::make_unique<State>()) {}
@@ -70,13 +64,13 @@ Hasher::Hasher(Hasher&&) noexcept = default;
 Hasher& Hasher::operator=(Hasher&&) noexcept = default;
 
 void Hasher::update(std::span<const std::byte> data) {
-  require(EVP_DigestUpdate(state_->context, data.data(), data.size()));
+  SHA256_Update(&state_->context, data.data(), data.size());
 }
 
 Digest Hasher::finish() {
   std::array<std::byte, Digest::kSize> raw{};
-  require(EVP_DigestFinal_ex(state_->context, reinterpret_cast<unsigned char*>(raw.data()), nullptr));
-  require(EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr));
+  SHA256_Final(reinterpret_cast<unsigned char*>(raw.data()), &state_->context);
+  SHA256_Init(&state_->context);
   return Digest(raw);
 }
 
