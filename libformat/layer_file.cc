@@ -26,9 +26,7 @@ Result<void> require_layer(const BlobReader& blob, const ReadContext& context) {
   return {};
 }
 
-}  // namespace
-
-Result<LayerFile> open_layer_file(SharedBlob blob, const ReadContext& context) {
+Result<LayerFile> open(SharedBlob blob, const ReadContext& context) {
   DADI_TRY(const auto envelope, tar_envelope::find_payload(*blob, context));
   if (envelope) blob = std::make_shared<BlobWindow>(std::move(blob), envelope->offset, envelope->size);
 
@@ -43,6 +41,16 @@ Result<LayerFile> open_layer_file(SharedBlob blob, const ReadContext& context) {
   DADI_CHECK(require_layer(*blob, context));
   DADI_TRY(lsmt::LayerReader layer, lsmt::LayerReader::open(blob, context));
   return LayerFile{std::move(layer), std::move(blob), envelope, info, std::move(blocks)};
+}
+
+}  // namespace
+
+Result<LayerFile> open_layer_file(SharedBlob blob, const ReadContext& context) {
+  auto file = open(blob, context);
+  if (file || file.error().code() != ErrorCode::kCorruption || context.memory_only) return file;
+  ReadContext again = context;
+  again.anew = true;
+  return open(std::move(blob), again);
 }
 
 }  // namespace dadi

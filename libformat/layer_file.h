@@ -19,7 +19,8 @@ struct LayerFile {
   std::shared_ptr<const zfile::Reader> blocks;  // the ZFile that `unwrapped` is, if it is one
 };
 
-// Opens a committed or sealed layer in any legal form; each wrapping is known by its content.
+// Opens a committed or sealed layer in any legal form; each wrapping is known by its content. What looks
+// damaged is read once more, past what caches have.
 // Errors: corruption (no layer, or a damaged one), unsupported (TurboOCI metadata, ordinary layers, other
 // compressions), those of the blob.
 Result<LayerFile> open_layer_file(SharedBlob blob, const ReadContext& context = {});

@@ -42,7 +42,12 @@ Result<attach::AttachRequest> request_of(Session& session, const AttachOptions& 
   DADI_TRY(request.dadid, find_dadid(options.dadid));
   DADI_TRY(request.spec.memory, parse_size(options.memory));
   DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.image.reference));
-  DADI_TRY(const ImageIdentity identity, identify_image(reference, options.image.platform, request.note));
+  DADI_TRY(ImageReach reach, image_reach(session, options.image));
+  DADI_TRY(ImageIdentity identity, identify_image(reference, options.image.platform, request.note, reach.registry));
+  if (reference.kind == oci::Reference::Kind::kRegistry) {
+    reach.registry.documents = std::move(identity.documents);
+    request.spec.reach = to_json(reach);
+  }
   request.reference = reference.to_string();
   request.like_name = identity.name;
   if (!options.mount.empty()) {
@@ -65,6 +70,7 @@ Result<void> attach_image(Session& session, const AttachOptions& options) {
   DADI_TRY(const auto folder, attach::StateFolder::open());
   DADI_TRY(const attach::Listing listing, attach::attach(folder, request));
   if (options.backend == "auto") session.note(fmt::format("the device is made by backend {}", listing.device->backend));
+  if (listing.device->opening.is_string()) session.detail(listing.device->opening.get<std::string>());
   if (session.options.json) {
     session.answer(attachment_json(listing));
   } else {
@@ -80,8 +86,10 @@ void add_attach(CommandLine& line, Session& session) {
   auto command = line.add("attach", "Make a converted image a block device of this host; prints its path",
                           "sudo dadi attach oci:debian-dadi\n"
                           "sudo dadi attach --name web --mount /mnt oci:debian-dadi\n"
-                          "sudo dadi detach web");
-  add_local_image_options(command, options.image);
+                          "sudo dadi detach web\n"
+                          "sudo dadi attach docker://localhost:5000/debian:dadi");
+  add_image_options(command, options.image);
+  add_download_options(command, options.image.lazy);
   command.option("--name", options.name, "NAME", "What ps, stats and detach call it; by default after the image")
       .option("--mount", options.mount, "DIR", "Mount it there, too: ro,nodev,nosuid. DIR is made when missing")
       .option("--mount-options", options.mount_options, "OPTIONS", "More of them, as mount -o takes them")

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "apps/dadi/command_line.h"
+#include "apps/dadi/lazy_options.h"
 #include "apps/dadi/registry_options.h"
 #include "apps/dadi/session.h"
 #include "apps/image/block_image.h"
@@ -16,12 +17,14 @@ struct ImageOptions {
   std::string reference;
   std::string platform;  // empty: this machine's
   RegistryOptions registry;
+  LazyWords lazy;
 };
 
-// REF and --platform: for images on this host.
-void add_local_image_options(Command& command, ImageOptions& options);
-// And how registries are reached.
+// REF, --platform, and how registries are reached and read.
 void add_image_options(Command& command, ImageOptions& options);
+
+// With the session's wish to stop. Errors: invalid_argument.
+Result<ImageReach> image_reach(const Session& session, const ImageOptions& options);
 
 // Parses the reference, saying on stderr what a bare path was taken for.
 Result<oci::Reference> parse_image_reference(Session& session, const std::string& text);

@@ -91,12 +91,19 @@ Result<std::vector<ListeningPlace>> open_places(ListenOptions options, std::vect
 }
 
 // Failed reads are told by the server, which names the client too.
-Result<std::unique_ptr<runtime::ImageDevice>> open_image(Session& session, const ServeOptions& options) {
+Result<OpenImage> open_image(Session& session, const ServeOptions& options) {
   runtime::DeviceOptions device_options;
   DADI_TRY(device_options.memory, parse_size(options.memory));
   DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.image.reference));
-  return open_image_device(reference, options.image.platform, std::move(device_options), session.read_context(),
-                           [&session](std::string_view text) { session.note(text); });
+  DADI_TRY(const ImageReach reach, image_reach(session, options.image));
+  const auto note = [&session](std::string_view text) { session.note(text); };
+  DADI_TRY(OpenImage image, open_image_device(reference, options.image.platform, reach, std::move(device_options),
+                                              session.read_context(), note));
+  if (image.lazy) {
+    session.detail(image.lazy->opening());
+    image.lazy->download(note);
+  }
+  return image;
 }
 
 Json describe(const std::vector<ListeningPlace>& places, const nbd::Export& served) {
@@ -158,7 +165,8 @@ Result<void> serve(Session& session, const ServeOptions& options) {
   server_options.observer = [&](const Error& error) { trouble.tell(error); };
   server_options.limits.connections = options.clients;
 
-  DADI_TRY(const std::shared_ptr<runtime::ImageDevice> device, open_image(session, options));
+  DADI_TRY(const OpenImage image, open_image(session, options));
+  const auto& device = image.device;
   const nbd::Export served{.name = options.listen.export_name,
                            .description = options.image.reference.substr(0, nbd::kMaxString),
                            .device = device,
@@ -189,6 +197,7 @@ constexpr auto kExamples =
     "dadi serve oci:debian-dadi --run 'nbdinfo \"$uri\"'\n"
     "dadi serve oci:debian-dadi --run 'nbdcopy \"$uri\" disk.img'\n"
     "dadi serve oci:debian-dadi --socket debian.sock\n"
+    "dadi serve docker://localhost:5000/debian:dadi --download\n"
     "dadi serve oci:debian-dadi --port 10809 --bind 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --tls-ca ca.pem";
 
 }  // namespace
@@ -196,7 +205,8 @@ constexpr auto kExamples =
 void add_serve(CommandLine& line, Session& session) {
   auto& options = session.keep<ServeOptions>();
   auto command = line.add("serve", "Serve the device to NBD clients until a signal comes; prints the URI", kExamples);
-  add_local_image_options(command, options.image);
+  add_image_options(command, options.image);
+  add_download_options(command, options.image.lazy);
   command.option("--socket", options.listen.socket, "PATH", "Unix socket to listen on; without, a private one is made")
       .option("--port", options.listen.port, "PORT", "Listen on TCP instead; 0 is any free port")
       .option("--bind", options.listen.bind, "ADDR", "Address for TCP; without, the loopback alone")

@@ -86,6 +86,7 @@ void add_verify(CommandLine& line, Session& session) {
       .option("--platform", options.converted.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64");
   add_limit_options(command, options.limits);
   add_registry_options(command, options.converted.registry);
+  add_lazy_options(command, options.converted.lazy);
   command.run([&] { session.finish(verify(session, options).context("verify {}", options.source)); });
 }
 

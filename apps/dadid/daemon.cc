@@ -75,10 +75,15 @@ Result<attach::DeviceState> Daemon::start() {
             .size = to_bytes(device_->size()),
             .metrics_address = metrics_address,
             .generation = generation_,
-            .backend_state = host_device_->state()};
+            .backend_state = host_device_->state(),
+            .opening = lazy_ ? Json(lazy_->opening()) : Json()};
   catch_signals(wake_.get());
   DADI_CHECK(folder_.write_state(state_));
   log_.info(fmt::format("{} is {}", state_.device, spec.reference));
+  if (lazy_) {
+    log_.info(lazy_->opening());
+    lazy_->download([this](std::string_view text) { log_.info(text); });
+  }
   return state_;
 }
 
@@ -91,7 +96,10 @@ Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
   options.waiting = &waiting_;
   options.on_error = [this](const Error& error) { log_.frequent_error(error.message()); };
   const auto note = [this](std::string_view text) { log_.info(text); };
-  DADI_TRY(device_, open_image_device(reference, spec.platform, std::move(options), {}, note));
+  DADI_TRY(const ImageReach reach, reach_of(spec));
+  DADI_TRY(OpenImage image, open_image_device(reference, spec.platform, reach, std::move(options), {}, note));
+  device_ = std::move(image.device);
+  lazy_ = std::move(image.lazy);
   if (::chdir("/") != 0) return Error::from_errno(errno, "/");
   return {};
 }
@@ -118,8 +126,7 @@ Result<void> Daemon::create_device(const attach::DeviceSpec& spec) {
 // On a socket of its own, and on loopback when asked for. Returns where, on loopback.
 Result<std::string> Daemon::serve_metrics(const attach::DeviceSpec& spec) {
   const auto page = [this, reference = spec.reference] {
-    const attach::NamedStats one{{{"device", state_.device}, {"reference", reference}},
-                                 attach::stats_json(device_->stats(), memory_)};
+    const attach::NamedStats one{{{"device", state_.device}, {"reference", reference}}, stats()};
     return attach::prometheus_text({&one, 1});
   };
   DADI_TRY(UniqueFd socket, attach::listen_on(folder_.metrics_path()));
@@ -171,12 +178,18 @@ Result<Json> Daemon::answer(const Json& request) {
     return status;
   }
   if (kind == "upgrade") return upgrade(request);
-  if (kind == "stats") return attach::stats_json(device_->stats(), memory_);
+  if (kind == "stats") return stats();
   if (kind == "stop") {
     const auto lazy = request.find("lazy");
     return stop(lazy != request.end() && lazy->is_boolean() && lazy->get<bool>());
   }
   return Error::invalid_argument("no such request");
+}
+
+Json Daemon::stats() const {
+  Json json = attach::stats_json(device_->stats(), memory_);
+  if (lazy_) json["registry"] = lazy_->stats();
+  return json;
 }
 
 Result<Json> Daemon::stop(bool lazy) {

@@ -7,6 +7,7 @@
 
 #include "apps/dadid/handover.h"
 #include "apps/dadid/log.h"
+#include "apps/image/lazy_blobs.h"
 #include "libformat/base/result.h"
 #include "runtime/attach/backend.h"
 #include "runtime/attach/file_lock.h"
@@ -38,6 +39,7 @@ class Daemon {
   Result<std::string> serve_metrics(const attach::DeviceSpec& spec);
   std::string answer(std::string_view line);
   Result<attach::Json> answer(const attach::Json& request);
+  attach::Json stats() const;
   Result<attach::Json> stop(bool lazy);
   Result<attach::Json> upgrade(const attach::Json& request);
   void give_way(const std::filesystem::path& program);
@@ -47,7 +49,8 @@ class Daemon {
   Log& log_;
   runtime::WorkerPool computing_;
   runtime::WorkerPool waiting_;
-  UniqueFd wake_;  // an eventfd: the end, from a signal or because the device is gone
+  UniqueFd wake_;                    // an eventfd: the end, from a signal or because the device is gone
+  std::shared_ptr<LazyBlobs> lazy_;  // of an image on a registry
   std::shared_ptr<runtime::ImageDevice> device_;
   attach::DeviceState state_;
   const attach::Backend* backend_ = nullptr;

@@ -31,8 +31,9 @@ Result<Bytes> size_of_image(const attach::DeviceFolder& folder) {
   DADI_TRY(const attach::DeviceSpec spec, folder.spec());
   if (::chdir(spec.directory.c_str()) != 0) return Error::from_errno(errno, spec.directory);
   DADI_TRY(const oci::Reference reference, oci::parse_reference(spec.reference));
-  DADI_TRY(const auto device, open_image_device(reference, spec.platform, {}, {}, [](std::string_view) {}));
-  return to_bytes(device->size());
+  DADI_TRY(const ImageReach reach, reach_of(spec));
+  DADI_TRY(const auto image, open_image_device(reference, spec.platform, reach, {}, {}, [](std::string_view) {}));
+  return to_bytes(image.device->size());
 }
 
 // What attach waits for, on a pipe: one line.

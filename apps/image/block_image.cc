@@ -8,8 +8,8 @@
 namespace dadi {
 namespace {
 
-// The layers of an image in a store.
-Result<std::vector<FoundLayer>> layers_of(const StoredImage& stored) {
+// The layers of an image in a store; through `lazy`, if it is on a registry.
+Result<std::vector<FoundLayer>> layers_of(const StoredImage& stored, LazyBlobs* lazy, const std::stop_token& stop) {
   const oci::Manifest& manifest = stored.image.manifest;
   if (!oci::is_converted(manifest)) return not_converted();
   std::vector<FoundLayer> layers;
@@ -19,6 +19,7 @@ Result<std::vector<FoundLayer>> layers_of(const StoredImage& stored) {
     FoundLayer layer;
     layer.name = fmt::format("layer {} ({})", i + 1, descriptor.digest.brief());
     DADI_TRY(layer.blob, stored.source->open_blob(descriptor).context("{}", layer.name));
+    if (lazy != nullptr) layer.blob = lazy->add(std::move(layer.blob), descriptor, {.stop = stop});
     layer.descriptor = descriptor;
     layer.expected = BlobIdentity{descriptor.digest, descriptor.size};
     layers.push_back(std::move(layer));
@@ -103,38 +104,49 @@ Error not_converted() {
 }
 
 Result<StoredImage> open_stored_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
-                                      const registry::Access* access) {
+                                      const registry::Access& access) {
   oci::SelectOptions wanted{.platform = {}, .all = false, .for_conversion = false};
   if (!platform.empty()) {
     DADI_TRY(wanted.platform, oci::parse_platform(platform));
   }
-  DADI_TRY(auto source, access != nullptr ? registry::open_source(reference, *access) : oci::open_source(reference));
+  DADI_TRY(auto source, registry::open_source(reference, access));
   DADI_TRY(oci::Selection selection, oci::select(*source, wanted));
   for (const std::string& text : selection.notes) notes(text);
   return StoredImage{std::move(source), std::move(selection.images.front())};
 }
 
 Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
-                                    const registry::Access* access) {
-  FoundImage image{.reference = reference.to_string(), .stored = {}, .layers = {}};
+                                    const ImageReach& reach) {
+  FoundImage image{.reference = reference.to_string(), .stored = {}, .layers = {}, .lazy = {}};
   if (reference.kind == oci::Reference::Kind::kLayers) {
     DADI_TRY(image.layers, layers_of(reference));
   } else if (reference.kind == oci::Reference::Kind::kConfig) {
     DADI_TRY(const RuntimeConfig config, RuntimeConfig::load(reference.path()));
     DADI_TRY(image.layers, layers_of(config));
   } else {
+    registry::Access access = reach.registry;
+    if (!access.traffic) access.traffic = std::make_shared<registry::Traffic>();
+    if (reference.kind == oci::Reference::Kind::kRegistry) {
+      image.lazy = std::make_shared<LazyBlobs>(reach.lazy, access.traffic);
+      if (const auto usable = image.lazy->usable(); !usable)
+        notes(fmt::format("nothing is cached: {}", usable.error().message()));
+    }
     DADI_TRY(image.stored, open_stored_image(reference, platform, notes, access));
-    DADI_TRY(image.layers, layers_of(*image.stored));
+    DADI_TRY(image.layers, layers_of(*image.stored, image.lazy.get(), access.stop));
   }
   return image;
 }
 
 Result<BlockImage> open_block_image(FoundImage found, const ReadContext& context) {
-  BlockImage image{.reference = std::move(found.reference), .stored = std::move(found.stored), .layers = {}};
+  BlockImage image{.reference = std::move(found.reference),
+                   .stored = std::move(found.stored),
+                   .layers = {},
+                   .lazy = std::move(found.lazy)};
   for (FoundLayer& layer : found.layers) {
     DADI_TRY(BlockLayer opened, open_layer(std::move(layer), context));
     image.layers.push_back(std::move(opened));
   }
+  if (image.lazy) image.lazy->opened();
   return image;
 }
 

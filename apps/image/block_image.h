@@ -8,10 +8,11 @@
 #include <string_view>
 #include <vector>
 
+#include "apps/image/image_reach.h"
+#include "apps/image/lazy_blobs.h"
 #include "libconvert/oci/image.h"
 #include "libconvert/oci/image_store.h"
 #include "libconvert/oci/reference.h"
-#include "libconvert/registry/access.h"
 #include "libformat/layer_file.h"
 #include "libformat/lsmt/stack_reader.h"
 
@@ -26,10 +27,10 @@ struct StoredImage {
   oci::SelectedImage image;
 };
 
-// The image for `platform` ("": this machine's). Without `access`, registries are refused. REQUIRES: `reference` is not
-// kLayers or kConfig. Errors: those of open_source() and select().
+// The image for `platform` ("": this machine's). REQUIRES: `reference` is not kLayers or kConfig.
+// Errors: those of open_source() and select().
 Result<StoredImage> open_stored_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
-                                      const registry::Access* access = nullptr);
+                                      const registry::Access& access);
 
 // What is said of an image that is no block image.
 Error not_converted();
@@ -47,12 +48,13 @@ struct FoundImage {
   std::string reference;              // in full
   std::optional<StoredImage> stored;  // none for layers: and config:
   std::vector<FoundLayer> layers;     // bottom first, at least one
+  std::shared_ptr<LazyBlobs> lazy;    // of an image on a registry
 };
 
-// Finds every layer; one that carries a trace is left out.
-// Errors: unsupported (an ordinary image, layers that are only on a registry), not_found, those of the store.
+// Finds every layer; one that carries a trace is left out. Layers on a registry are on their way.
+// Errors: unsupported (an ordinary image), not_found, those of the store.
 Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
-                                    const registry::Access* access = nullptr);
+                                    const ImageReach& reach);
 
 // One layer of a device, opened.
 struct BlockLayer {
@@ -70,6 +72,7 @@ struct BlockImage {
   std::string reference;
   std::optional<StoredImage> stored;
   std::vector<BlockLayer> layers;
+  std::shared_ptr<LazyBlobs> lazy;
 };
 
 // Opens every layer: envelope, compression and index are checked, content is not.

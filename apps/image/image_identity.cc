@@ -53,9 +53,18 @@ Result<std::string> identity_of(const std::vector<std::filesystem::path>& files)
   return identity;
 }
 
+Result<std::map<std::string, std::vector<std::byte>>> documents_of(const StoredImage& stored) {
+  std::map<std::string, std::vector<std::byte>> documents;
+  for (const oci::Descriptor& one : {stored.image.descriptor, stored.image.manifest.config}) {
+    DADI_TRY(documents[one.digest.to_string()], oci::read_document(*stored.source, one, oci::kConfigLimit));
+  }
+  return documents;
+}
+
 }  // namespace
 
-Result<ImageIdentity> identify_image(const oci::Reference& reference, const std::string& platform, const Notes& notes) {
+Result<ImageIdentity> identify_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
+                                     const registry::Access& access) {
   using Kind = oci::Reference::Kind;
   ImageIdentity identity{.reference = reference.to_string(), .content = "", .name = ""};
   if (reference.kind == Kind::kLayers) {
@@ -67,13 +76,16 @@ Result<ImageIdentity> identify_image(const oci::Reference& reference, const std:
     if (config.upper) files.insert(files.end(), {config.upper->index, config.upper->data});
     DADI_TRY(identity.content, identity_of(files));
   } else {
-    DADI_TRY(const StoredImage stored, open_stored_image(reference, platform, notes));
+    DADI_TRY(const StoredImage stored, open_stored_image(reference, platform, notes, access));
     if (!oci::is_converted(stored.image.manifest)) return not_converted();
     oci::Reference pinned = reference;
     pinned.tag.clear();
     pinned.digest = stored.image.descriptor.digest;
     identity.reference = pinned.to_string();
     identity.content = stored.image.descriptor.digest.to_string();
+    if (reference.kind == Kind::kRegistry) {
+      DADI_TRY(identity.documents, documents_of(stored));
+    }
   }
   identity.name = reference.kind == Kind::kRegistry ? plain_name(reference.repository) : name_of_file(reference);
   return identity;

@@ -41,17 +41,22 @@ Result<UniqueFd> lock_named(const std::filesystem::path& path) {
   }
 }
 
+UniqueFd open_lock(const std::filesystem::path& folder) {
+  return UniqueFd(::open((folder / kLockName).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+}
+
 // Removes a staging folder whose process is gone. A living one holds its lock, or is about to look whether it still
 // can.
 void remove_if_dead(const std::filesystem::path& folder) {
-  const std::filesystem::path lock = folder / kLockName;
-  const UniqueFd fd(::open(lock.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   std::error_code ignored;  // somebody else's, or on its way out: not our matter
-  if (!fd) {
-    if (errno == ENOENT) ::rmdir(folder.c_str());
-    return;
+  UniqueFd fd = open_lock(folder);
+  if (!fd && errno == ENOENT) {
+    if (::rmdir(folder.c_str()) == 0 || errno != ENOTEMPTY) return;
+    // The lock is the first that is put there: it came just now, or was lost in a power cut.
+    fd = open_lock(folder);
+    if (!fd && errno == ENOENT) std::filesystem::remove_all(folder, ignored);
   }
-  if (lock_file(fd.get(), Wait::kNo) != 0) return;
+  if (!fd || lock_file(fd.get(), Wait::kNo) != 0) return;
   std::filesystem::remove_all(folder, ignored);
 }
 

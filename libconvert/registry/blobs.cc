@@ -1,6 +1,7 @@
 // Blobs of a repository: streamed from it, mounted and uploaded into it.
 #include <algorithm>
 
+#include "libconvert/registry/range_headers.h"
 #include "libconvert/registry/repository.h"
 #include "libformat/base/bytes.h"
 #include "libformat/blob/file_blob.h"
@@ -12,20 +13,11 @@ namespace {
 constexpr std::size_t kChunk = 8 << 20;  // of an upload
 constexpr int kMostFailures = 8;         // of an upload or download, without a byte of progress
 
-// The start in "bytes START-END/SIZE", or the end in "START-END". None: not of that form.
-std::optional<std::uint64_t> number_at(std::string_view text) {
-  std::uint64_t number = 0;
-  std::size_t digits = 0;
-  for (; digits < text.size() && text[digits] >= '0' && text[digits] <= '9' && digits < 18; ++digits)
-    number = number * 10 + static_cast<std::uint64_t>(text[digits] - '0');
-  return digits == 0 ? std::nullopt : std::optional(number);
-}
-
 // A blob whose connection may break, as often as it likes as long as bytes come.
 class Download final : public ByteSource {
  public:
-  Download(Repository& repository, std::string path, Bytes size)
-      : repository_(repository), path_(std::move(path)), size_(size) {}
+  Download(Repository& repository, std::string path, Bytes size, Bytes begin)
+      : repository_(repository), path_(std::move(path)), size_(size), position_(begin) {}
 
   Result<void> open() {
     HttpRequest request{.url = path_};
@@ -37,8 +29,7 @@ class Download final : public ByteSource {
       skip_ = position_;  // a registry without ranges: from the start again
       return {};
     }
-    const std::string_view range = head.header("content-range");
-    const auto start = range.starts_with("bytes ") ? number_at(range.substr(6)) : std::nullopt;
+    const auto start = content_range_start(head.header("content-range"));
     if (head.status == 206 && position_.value > 0 && start == position_.value) return {};
     if (head.status == 206)
       return Error::unsupported("{}: it answers with another range than was asked for", repository_.host());
@@ -51,7 +42,7 @@ class Download final : public ByteSource {
       const bool broken_off = piece && piece->empty() && position_ < size_;
       if (piece && !broken_off) return piece;
       if (!piece && piece.error().code() != ErrorCode::kUnavailable) return piece;
-      if (++failures_ == kMostFailures)
+      if (++failures_ >= std::min(kMostFailures, repository_.access().most_tries + 2))
         return piece ? Error::unavailable("{}: the blob ends after {} of {} bytes, again and again", repository_.host(),
                                           position_.value, size_.value)
                      : std::move(piece).error();
@@ -115,9 +106,8 @@ class Upload {
     const std::string_view to = answer.head.header("location");
     if (to.empty()) return Error::unsupported("{}: an upload without a location", repository_.host());
     const std::string& from = answer.head.url;
-    const std::size_t path = from.find('/', from.find("://") + 3);
-    location_ = to.starts_with('/') ? from.substr(0, path) + std::string(to) : std::string(to);
-    if (origin_of(location_).empty()) return Error::unsupported("{}: an upload without an address", repository_.host());
+    location_ = resolve_url(from, to);
+    if (location_.empty()) return Error::unsupported("{}: an upload without an address", repository_.host());
     if (from.starts_with("https://") && !location_.starts_with("https://"))
       return Error::denied("{}: uploads go to {}, without TLS", repository_.host(), origin_of(location_));
     return {};
@@ -174,9 +164,7 @@ class Upload {
     }
     auto answer = repository_.perform({.url = location_});
     const bool known = answer && answer->head.status / 100 == 2;
-    const std::string_view range = known ? answer->head.header("range") : std::string_view();
-    const std::size_t dash = range.find('-');
-    const auto last = dash == std::string_view::npos ? std::nullopt : number_at(range.substr(dash + 1));
+    const auto last = known ? upload_range_end(answer->head.header("range")) : std::nullopt;
     if (!known || !last || *last >= file_.size().value) {
       location_.clear();
       return {};
@@ -211,24 +199,34 @@ Result<bool> Repository::has_blob(const Digest& digest, Bytes size) {
   if (answer.head.status == 404) return false;
   if (answer.head.status != 200) return refused(answer, fmt::format("blob {} of {}", digest.brief(), name_));
   const std::string_view length = answer.head.header("content-length");
-  return length.empty() || number_at(length) == size.value;
+  return length.empty() || header_number(length) == size.value;
 }
 
-Result<std::unique_ptr<ByteSource>> Repository::stream_blob(const Digest& digest, Bytes size) {
-  auto download = std::make_unique<Download>(*this, "/v2/" + name_ + "/blobs/" + digest.to_string(), size);
+Result<std::vector<std::byte>> Repository::document(const Digest& digest) {
+  DADI_TRY(HttpAnswer answer, perform({.url = blob_path(digest)}));
+  if (answer.head.status != 200) return refused(answer, fmt::format("blob {} of {}", digest.brief(), name_));
+  return std::move(answer.body);
+}
+
+Result<std::unique_ptr<ByteSource>> Repository::stream_blob(const Digest& digest, Bytes size, Bytes begin) {
+  auto download = std::make_unique<Download>(*this, "/v2/" + name_ + "/blobs/" + digest.to_string(), size, begin);
   DADI_CHECK(download->open());
   return std::unique_ptr<ByteSource>(std::move(download));
 }
 
 Result<bool> Repository::mount_blob(const Digest& digest, const std::string& from) {
-  DADI_TRY(const HttpAnswer answer, perform({.method = "POST",
-                                             .url = "/v2/" + name_ + "/blobs/uploads/?mount=" +
-                                                    url_encode(digest.to_string()) + "&from=" + url_encode(from)}));
-  if (answer.head.status == 201) return true;
+  const auto answer = perform(
+      {.method = "POST",
+       .url = "/v2/" + name_ + "/blobs/uploads/?mount=" + url_encode(digest.to_string()) + "&from=" + url_encode(from)},
+      3);
+  // Whatever it is that does not work, an upload may; if not, that tells.
+  if (!answer) return answer.error().code() == ErrorCode::kCancelled ? Result<bool>(answer.error()) : false;
+  if (answer->head.status == 201) return true;
   // An upload was begun in its stead: not wanted, and gone by itself if this fails.
-  if (answer.head.status == 202 && answer.head.header("location").starts_with('/'))
-    DADI_CHECK(perform({.method = "DELETE", .url = std::string(answer.head.header("location"))}, 1));
-  return false;
+  const std::string begun = resolve_url(answer->head.url, answer->head.header("location"));
+  if (answer->head.status != 202 || origin_of(begun) != origin_of(answer->head.url)) return false;
+  const auto ended = perform({.method = "DELETE", .url = begun}, 1);
+  return !ended && ended.error().code() == ErrorCode::kCancelled ? Result<bool>(ended.error()) : false;
 }
 
 Result<void> Repository::put_blob(const std::filesystem::path& path, const Digest& digest, Bytes size,

@@ -52,6 +52,7 @@ const char* find_functions(void* library, Curl& curl) {
       .find(curl.easy_strerror, "curl_easy_strerror")
       .find(curl.easy_cleanup, "curl_easy_cleanup")
       .find(curl.multi_init, "curl_multi_init")
+      .find(curl.multi_setopt, "curl_multi_setopt")
       .find(curl.multi_add_handle, "curl_multi_add_handle")
       .find(curl.multi_remove_handle, "curl_multi_remove_handle")
       .find(curl.multi_perform, "curl_multi_perform")

@@ -27,6 +27,7 @@ struct Curl {
   decltype(&::curl_easy_strerror) easy_strerror;
   decltype(&::curl_easy_cleanup) easy_cleanup;
   decltype(&::curl_multi_init) multi_init;
+  decltype(&::curl_multi_setopt) multi_setopt;
   decltype(&::curl_multi_add_handle) multi_add_handle;
   decltype(&::curl_multi_remove_handle) multi_remove_handle;
   decltype(&::curl_multi_perform) multi_perform;
@@ -38,5 +39,10 @@ struct Curl {
 
 // Loaded and initialized once, and kept. Any thread. Errors: host_lacks (none is installed, or one that is too old).
 const Result<const Curl*>& load_curl();
+
+// REQUIRES: load_curl() has succeeded.
+inline const Curl& curl() {
+  return **load_curl();
+}
 
 }  // namespace dadi::registry

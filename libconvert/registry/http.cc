@@ -2,20 +2,18 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "libconvert/registry/curl.h"
+#include "libconvert/registry/curl_request.h"
+#include "libconvert/registry/http_loop.h"
 #include "libformat/base/bytes.h"
 
 namespace dadi::registry {
 
 namespace {
 
-constexpr std::size_t kMostBuffered = 1 << 20;   // of a body, before the connection is paused
-constexpr std::size_t kMostHeaders = 256 << 10;  // bytes of an answer's head
+constexpr std::size_t kMostBuffered = 1 << 20;  // of a body, before the connection is paused
 constexpr int kMostRedirects = 5;
-constexpr long kConnectSeconds = 15;
-constexpr long kStallSeconds = 30;  // without a byte: broken off
 constexpr std::size_t kMostIdle = 16;
 
 std::string lower(std::string_view text) {
@@ -24,18 +22,9 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-// REQUIRES: load_curl() has succeeded.
-const Curl& curl() {
-  return **load_curl();
-}
-
 struct FreeUrl {
   void operator()(CURLU* url) const { curl().url_cleanup(url); }
 };
-struct FreeList {
-  void operator()(curl_slist* list) const { curl().slist_free_all(list); }
-};
-
 std::string url_part(CURLU* url, CURLUPart part, unsigned flags = 0) {
   char* text = nullptr;
   if (curl().url_get(url, part, &text, flags) != CURLUE_OK) return {};
@@ -44,23 +33,15 @@ std::string url_part(CURLU* url, CURLUPart part, unsigned flags = 0) {
   return copy;
 }
 
-// What a failed transfer means. curl's texts name hosts and files, never headers.
-Error error_of(CURLcode code, const std::string& origin, const char* detail) {
-  const char* text = detail[0] != '\0' ? detail : curl().easy_strerror(code);
-  switch (code) {
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_ISSUER_ERROR:
-      return Error::denied("{}: its certificate is not trusted: {}", origin, text)
-          .with_hint("name the authority that signed it: --ca-file FILE");
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CERTPROBLEM:
-      return Error::invalid_argument("certificates for {}: {}", origin, text);
-    case CURLE_SSL_CONNECT_ERROR:
-      return Error::unsupported("{}: no TLS connection: {}", origin, text);
-    default:
-      return Error::unavailable("{}: {}", origin, text);
-  }
+bool is_redirect(long status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
+
+// What an answer says of where to go on.
+struct Place {
+  long status;
+  std::string redirect;
+};
 
 }  // namespace
 
@@ -81,8 +62,12 @@ class HttpHandle {
 class CurlTransfer final : public HttpTransfer {
  public:
   CurlTransfer(HttpClient& client, const HttpRequest& request, bool with_authorization)
-      : client_(client), handle_(client.take()), origin_(origin_of(request.url)) {
-    prepare(request, with_authorization);
+      : client_(client), handle_(client.take()), request_(handle_->easy, request, client.access(), with_authorization) {
+    request_.set(CURLOPT_WRITEFUNCTION, &CurlTransfer::on_body);
+    request_.set(CURLOPT_WRITEDATA, this);
+    request_.set(CURLOPT_HEADERFUNCTION, &CurlTransfer::on_header);
+    request_.set(CURLOPT_HEADERDATA, this);
+    client.count_request();
     curl().multi_add_handle(handle_->multi, handle_->easy);
   }
   ~CurlTransfer() override {
@@ -91,19 +76,13 @@ class CurlTransfer final : public HttpTransfer {
     client_.give_back(std::move(handle_));
   }
 
-  const HttpHead& head() const override { return head_; }
-  std::string redirect() const {
-    char* url = nullptr;
-    curl().easy_getinfo(handle_->easy, CURLINFO_REDIRECT_URL, &url);
-    return url != nullptr ? url : "";
-  }
+  const HttpHead& head() const override { return parser_.head; }
+  std::string redirect() const { return request_.redirect(); }
+  void set_url(std::string url) { parser_.head.url = std::move(url); }
 
   Result<void> wait_for_head() {
-    DADI_CHECK(drive([this] { return head_complete_; }));
-    if (!head_complete_) return Error::unavailable("{}: an answer without a head", origin_);
-    curl_off_t seconds = 0;
-    curl().easy_getinfo(handle_->easy, CURLINFO_RETRY_AFTER, &seconds);
-    head_.retry_after = static_cast<long>(seconds);
+    DADI_CHECK(drive([this] { return parser_.complete(); }));
+    if (!parser_.complete()) return Error::unavailable("{}: an answer without a head", request_.origin());
     return {};
   }
 
@@ -111,54 +90,11 @@ class CurlTransfer final : public HttpTransfer {
     given_.clear();
     if (arrived_.empty()) DADI_CHECK(drive([this] { return !arrived_.empty(); }));
     std::swap(given_, arrived_);
+    client_.count_bytes(given_.size());
     return std::span<const std::byte>(given_);
   }
 
  private:
-  template <typename T>
-  void set(CURLoption option, T value) {
-    curl().easy_setopt(handle_->easy, option, value);
-  }
-
-  void prepare(const HttpRequest& request, bool with_authorization) {
-    const Access& access = client_.access();
-    set(CURLOPT_URL, request.url.c_str());
-    set(CURLOPT_PROTOCOLS_STR, "https,http");
-    set(CURLOPT_NOSIGNAL, 1L);
-    set(CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
-    set(CURLOPT_LOW_SPEED_LIMIT, 1L);
-    set(CURLOPT_LOW_SPEED_TIME, kStallSeconds);
-    set(CURLOPT_TCP_KEEPALIVE, 1L);
-    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-    set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    set(CURLOPT_ERRORBUFFER, detail_.data());
-    set(CURLOPT_USERAGENT, "dadi");
-    if (!access.ca_file.empty()) set(CURLOPT_CAINFO, access.ca_file.c_str());
-    if (!access.client_certificate.empty() && with_authorization) {
-      set(CURLOPT_SSLCERT, access.client_certificate.c_str());
-      const auto& key = access.client_key.empty() ? access.client_certificate : access.client_key;
-      set(CURLOPT_SSLKEY, key.c_str());
-    }
-    set(CURLOPT_WRITEFUNCTION, &CurlTransfer::on_body);
-    set(CURLOPT_WRITEDATA, this);
-    set(CURLOPT_HEADERFUNCTION, &CurlTransfer::on_header);
-    set(CURLOPT_HEADERDATA, this);
-    if (request.method == "HEAD") {
-      set(CURLOPT_NOBODY, 1L);
-    } else if (request.method != "GET") {
-      set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-      set(CURLOPT_POSTFIELDS, as_text(request.body).data() != nullptr ? as_text(request.body).data() : "");
-      set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
-    }
-    add_header("Expect:");
-    for (const std::string& header : request.headers) add_header(header);
-    if (with_authorization && !request.authorization.empty()) add_header("Authorization: " + request.authorization);
-    set(CURLOPT_HTTPHEADER, headers_.get());
-  }
-  void add_header(const std::string& header) {
-    headers_.reset(curl().slist_append(headers_.release(), header.c_str()));
-  }
-
   // Lets the transfer go on until there is something, or it is over.
   template <typename Done>
   Result<void> drive(Done something) {
@@ -181,7 +117,7 @@ class CurlTransfer final : public HttpTransfer {
       if (something() || over_) break;
       curl().multi_poll(handle_->multi, nullptr, 0, 1000, nullptr);
     }
-    if (over_ && code_ != CURLE_OK && !something()) return error_of(code_, origin_, detail_.data());
+    if (over_ && code_ != CURLE_OK && !something()) return request_.error_of(code_);
     return {};
   }
 
@@ -198,38 +134,100 @@ class CurlTransfer final : public HttpTransfer {
 
   static std::size_t on_header(char* data, std::size_t, std::size_t size, void* self) {
     auto& transfer = *static_cast<CurlTransfer*>(self);
-    std::string_view line(data, size);
-    while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
-    if ((transfer.header_bytes_ += size) > kMostHeaders) return 0;
-    if (line.starts_with("HTTP/")) {
-      transfer.head_.headers.clear();
-    } else if (line.empty()) {
-      curl().easy_getinfo(transfer.handle_->easy, CURLINFO_RESPONSE_CODE, &transfer.head_.status);
-      if (transfer.head_.status >= 200) transfer.head_complete_ = true;
-    } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
-      std::string_view value = line.substr(colon + 1);
-      while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-      transfer.head_.headers.emplace_back(lower(line.substr(0, colon)), value);
-    }
-    return size;
+    return transfer.parser_.add(transfer.handle_->easy, {data, size}) ? size : 0;
   }
 
- public:
-  void set_url(std::string url) { head_.url = std::move(url); }
-
- private:
   HttpClient& client_;
   std::unique_ptr<HttpHandle> handle_;
-  std::string origin_;
-  std::unique_ptr<curl_slist, FreeList> headers_;
-  std::array<char, CURL_ERROR_SIZE> detail_{};
-  HttpHead head_;
-  std::size_t header_bytes_ = 0;
-  bool head_complete_ = false;
+  CurlRequest request_;
+  HeadParser parser_;
   bool paused_ = false;
   bool over_ = false;
   CURLcode code_ = CURLE_OK;
   std::vector<std::byte> arrived_, given_;
+};
+
+// One request over the connections that all share, its body passed on as it arrives.
+class CurlExchange {
+ public:
+  CurlExchange(HttpClient& client, const HttpRequest& request, bool with_authorization, const TakeBody& take)
+      : client_(client),
+        wanted_(request),
+        take_(take),
+        easy_(curl().easy_init()),
+        request_(easy_.get(), request, client.access(), with_authorization) {
+    request_.set(CURLOPT_WRITEFUNCTION, &CurlExchange::on_body);
+    request_.set(CURLOPT_WRITEDATA, this);
+    request_.set(CURLOPT_HEADERFUNCTION, &CurlExchange::on_header);
+    request_.set(CURLOPT_HEADERDATA, this);
+    // Where TLS is, HTTP/2 may be: then the others wait for the first connection, and go over it.
+    request_.set(CURLOPT_PIPEWAIT, request.url.starts_with("https:") ? 1L : 0L);
+    if (request.new_connection) request_.set(CURLOPT_FRESH_CONNECT, 1L);
+    request_.set(CURLOPT_NOPROGRESS, 0L);
+    request_.set(CURLOPT_XFERINFOFUNCTION, &CurlExchange::on_progress);
+    request_.set(CURLOPT_XFERINFODATA, this);
+    client.count_request();
+  }
+
+  Result<HttpHead> run() {
+    const std::array stops = {client_.access().stop, wanted_.stop};
+    const CURLcode code = client_.loop_->run(easy_.get(), stops, wanted_.deadline);
+    for (const std::stop_token& stop : stops)
+      if (stop.stop_requested()) return Error::cancelled("stopped");
+    if (stalled_)
+      return Error::unavailable("{}: fewer than {} bytes a second came", request_.origin(), wanted_.least_speed);
+    if (code == CURLE_OPERATION_TIMEDOUT && std::chrono::steady_clock::now() >= wanted_.deadline)
+      return Error::unavailable("{}: no answer within the time allowed", request_.origin());
+    if (code != CURLE_OK && !enough_) return request_.error_of(code);
+    if (!parser_.complete()) return Error::unavailable("{}: an answer without a head", request_.origin());
+    parser_.head.url = wanted_.url;
+    return std::move(parser_.head);
+  }
+
+  std::string redirect() const { return request_.redirect(); }
+
+ private:
+  struct Cleanup {
+    void operator()(CURL* easy) const { curl().easy_cleanup(easy); }
+  };
+
+  static std::size_t on_body(char* data, std::size_t, std::size_t size, void* self) {
+    auto& exchange = *static_cast<CurlExchange*>(self);
+    exchange.client_.count_bytes(size);
+    if (is_redirect(exchange.parser_.head.status)) return size;
+    exchange.enough_ = !exchange.take_(exchange.parser_.head, {reinterpret_cast<const std::byte*>(data), size});
+    return exchange.enough_ ? 0 : size;
+  }
+
+  static std::size_t on_header(char* data, std::size_t, std::size_t size, void* self) {
+    auto& exchange = *static_cast<CurlExchange*>(self);
+    return exchange.parser_.add(exchange.easy_.get(), {data, size}) ? size : 0;
+  }
+
+  // Called every second or so. libcurl's own measure forgets a quick start too slowly.
+  static int on_progress(void* self, curl_off_t, curl_off_t received, curl_off_t, curl_off_t sent) {
+    auto& exchange = *static_cast<CurlExchange*>(self);
+    const auto now = std::chrono::steady_clock::now();
+    const curl_off_t moved = received + sent;
+    const bool first = exchange.looked_at_ == std::chrono::steady_clock::time_point{};
+    if (!first && now - exchange.looked_at_ < exchange.wanted_.stall) return 0;
+    const auto least = static_cast<curl_off_t>(exchange.wanted_.least_speed) * exchange.wanted_.stall.count();
+    exchange.stalled_ = !first && moved - exchange.moved_ < least;
+    exchange.looked_at_ = now;
+    exchange.moved_ = moved;
+    return exchange.stalled_ ? 1 : 0;
+  }
+
+  HttpClient& client_;
+  const HttpRequest& wanted_;
+  const TakeBody& take_;
+  std::unique_ptr<CURL, Cleanup> easy_;
+  CurlRequest request_;
+  HeadParser parser_;
+  bool enough_ = false;
+  bool stalled_ = false;
+  std::chrono::steady_clock::time_point looked_at_{};  // the last time
+  curl_off_t moved_ = 0;                               // bytes, until then
 };
 
 std::string_view HttpHead::header(std::string_view name) const {
@@ -238,7 +236,7 @@ std::string_view HttpHead::header(std::string_view name) const {
   return {};
 }
 
-HttpClient::HttpClient(Access access) : access_(std::move(access)) {}
+HttpClient::HttpClient(Access access) : access_(std::move(access)), loop_(std::make_unique<HttpLoop>()) {}
 
 HttpClient::~HttpClient() = default;
 
@@ -255,23 +253,24 @@ void HttpClient::give_back(std::unique_ptr<HttpHandle> handle) {
   if (idle_.size() < kMostIdle) idle_.push_back(std::move(handle));
 }
 
-Result<std::unique_ptr<HttpTransfer>> HttpClient::start(const HttpRequest& request) {
-  if (const auto& loaded = load_curl(); !loaded) return loaded.error();
+namespace {
+
+// Sends the request, and sends it on where redirects lead, without the credentials once that is another origin.
+// `send(request, with_authorization)` gives an answer, of which `place_of` gives status and redirect.
+template <typename Send, typename PlaceOf>
+auto follow(const HttpRequest& request, Send send, PlaceOf place_of) -> decltype(send(request, true)) {
   HttpRequest current = request;
+  if (const auto& loaded = load_curl(); !loaded) return loaded.error();
   const std::string origin = origin_of(request.url);
-  bool same_origin = true;
+  bool same_origin = !request.anonymous;
   for (int redirects = 0;; ++redirects) {
     const std::string here = origin_of(current.url);
     if (here.empty()) return Error::unavailable("{}: sent on to what is no address of the web", origin);
-    auto transfer = std::make_unique<CurlTransfer>(*this, current, same_origin);
-    DADI_CHECK(transfer->wait_for_head());
-    transfer->set_url(current.url);
-    const long status = transfer->head().status;
-    const bool moved = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-    if (!moved || (request.method != "GET" && request.method != "HEAD"))
-      return std::unique_ptr<HttpTransfer>(std::move(transfer));
+    DADI_TRY(auto answer, send(current, same_origin));
+    const Place place = place_of(answer);
+    if (!is_redirect(place.status) || (request.method != "GET" && request.method != "HEAD")) return answer;
     if (redirects == kMostRedirects) return Error::unavailable("{}: more than {} redirects", origin, kMostRedirects);
-    current.url = transfer->redirect();
+    current.url = place.redirect;
     const std::string there = origin_of(current.url);
     if (here.starts_with("https://") && there.starts_with("http://"))
       return Error::denied("{}: sent on to {}, without TLS", origin, there);
@@ -280,16 +279,51 @@ Result<std::unique_ptr<HttpTransfer>> HttpClient::start(const HttpRequest& reque
   }
 }
 
+}  // namespace
+
+Result<std::unique_ptr<HttpTransfer>> HttpClient::start(const HttpRequest& request) {
+  using Answer = std::unique_ptr<CurlTransfer>;
+  const auto send = [&](const HttpRequest& current, bool with_authorization) -> Result<Answer> {
+    auto transfer = std::make_unique<CurlTransfer>(*this, current, with_authorization);
+    DADI_CHECK(transfer->wait_for_head());
+    transfer->set_url(current.url);
+    return transfer;
+  };
+  DADI_TRY(Answer answer, follow(request, send, [](const Answer& transfer) {
+             return Place{transfer->head().status, transfer->redirect()};
+           }));
+  return std::unique_ptr<HttpTransfer>(std::move(answer));
+}
+
+Result<HttpHead> HttpClient::exchange(const HttpRequest& request, const TakeBody& take) {
+  std::string redirect;
+  const auto send = [&](const HttpRequest& current, bool with_authorization) -> Result<HttpHead> {
+    CurlExchange exchange(*this, current, with_authorization, take);
+    auto head = exchange.run();
+    redirect = exchange.redirect();
+    return head;
+  };
+  return follow(request, send, [&](const HttpHead& head) { return Place{head.status, redirect}; });
+}
+
 Result<HttpAnswer> HttpClient::perform(const HttpRequest& request, Bytes limit) {
-  DADI_TRY(const auto transfer, start(request));
-  HttpAnswer answer{transfer->head(), {}};
-  for (;;) {
-    DADI_TRY(const auto piece, transfer->next());
-    if (piece.empty()) return answer;
-    if (answer.body.size() + piece.size() > limit.value)
-      return Error::unsupported("{}: an answer of more than {} bytes", origin_of(request.url), limit.value);
-    answer.body.insert(answer.body.end(), piece.begin(), piece.end());
-  }
+  HttpAnswer answer;
+  bool too_much = false;
+  const TakeBody take = [&](const HttpHead&, std::span<const std::byte> bytes) {
+    too_much = answer.body.size() + bytes.size() > limit.value;
+    if (!too_much) answer.body.insert(answer.body.end(), bytes.begin(), bytes.end());
+    return !too_much;
+  };
+  DADI_TRY(answer.head, exchange(request, take));
+  if (too_much) return Error::unsupported("{}: an answer of more than {} bytes", origin_of(request.url), limit.value);
+  return answer;
+}
+
+void HttpClient::count_request() const {
+  if (access_.traffic) ++access_.traffic->requests;
+}
+void HttpClient::count_bytes(std::size_t bytes) const {
+  if (access_.traffic) access_.traffic->bytes += bytes;
 }
 
 std::string origin_of(const std::string& url) {
@@ -300,6 +334,15 @@ std::string origin_of(const std::string& url) {
   if (scheme != "http" && scheme != "https") return {};
   return scheme + "://" + lower(url_part(parsed.get(), CURLUPART_HOST)) + ":" +
          url_part(parsed.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
+}
+
+std::string resolve_url(const std::string& url, std::string_view location) {
+  if (location.empty() || origin_of(url).empty()) return {};
+  const std::unique_ptr<CURLU, FreeUrl> parsed(curl().url());
+  if (curl().url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return {};
+  if (curl().url_set(parsed.get(), CURLUPART_URL, std::string(location).c_str(), 0) != CURLUE_OK) return {};
+  std::string resolved = url_part(parsed.get(), CURLUPART_URL);
+  return origin_of(resolved).empty() ? std::string() : resolved;
 }
 
 bool is_loopback(std::string_view host) {

@@ -120,6 +120,8 @@ class RegistryDestination final : public oci::ImageDestination {
     return std::unique_ptr<BlobSink>(std::make_unique<Sink>(*this, std::move(sink)));
   }
 
+  void on_finished(Finished told) override { staged_.on_finished(std::move(told)); }
+
   Result<bool> has_blob(const Digest& digest, Bytes size) override {
     {
       const std::lock_guard lock(mutex_);

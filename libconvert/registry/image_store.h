@@ -8,7 +8,8 @@
 
 namespace dadi::registry {
 
-// oci::open_source(), and registries. Blobs of a registry are streamed; they cannot be opened for reading at random.
+// oci::open_source(), and registries, whose blobs are opened at once and read by range requests (see RemoteBlob): that
+// one is not there shows when it is read.
 // Errors: also those of Repository.
 Result<std::unique_ptr<oci::ImageSource>> open_source(const oci::Reference& reference, const Access& access);
 

@@ -48,7 +48,7 @@ Repository::Repository(Access access, std::string host, std::string name, Purpos
   if (name_.empty()) return;
   scope_ = "repository:" + name_ + (purpose == Purpose::kPull ? ":pull" : ":pull,push");
   const std::string& from = client_.access().mount_from;
-  if (purpose == Purpose::kPush && !from.empty()) scope_ += " repository:" + from + ":pull";
+  if (purpose == Purpose::kPush && !from.empty()) mount_scope_ = " repository:" + from + ":pull";
 }
 
 Result<void> Repository::pause(int tries, long retry_after) const {
@@ -63,14 +63,14 @@ Result<void> Repository::pause(int tries, long retry_after) const {
   return {};
 }
 
-// Of a registry on the loopback, TLS or not is found out; elsewhere it is said.
+// Of a registry on the loopback, and of one that may lack TLS, TLS or not is found out; elsewhere it is said.
 Result<std::string> Repository::find_base_url() {
   const std::string address = host_ == "docker.io" ? "registry-1.docker.io" : host_;
   if (client_.access().plain_http) return "http://" + address;
-  if (!is_loopback(host_)) return "https://" + address;
-  const auto answer = client_.start({.url = "https://" + address + "/v2/"});
+  if (!is_loopback(host_) && !client_.access().may_lack_tls) return "https://" + address;
+  const auto answer = client_.perform({.url = "https://" + address + "/v2/"}, kAnswerLimit);
   if (!answer && answer.error().code() == ErrorCode::kUnsupported) return "http://" + address;
-  if (!answer && answer.error().code() != ErrorCode::kUnavailable) return answer.error();
+  if (!answer) return answer.error();
   return "https://" + address;
 }
 
@@ -82,63 +82,82 @@ Result<std::string> Repository::base_url() {
   return base_url_;
 }
 
-// One try, and one more when the credential was refused that we thought we had.
-Result<std::unique_ptr<HttpTransfer>> Repository::try_once(HttpRequest& request) {
+// One try, and one more when the credential was refused that we thought we had. `send` gives an answer, of which
+// `head_of` gives the head.
+template <typename Send, typename HeadOf>
+auto Repository::authenticated(HttpRequest& request, Send send, HeadOf head_of) -> decltype(send(request)) {
   DADI_TRY(const std::string base, base_url());
   if (request.url.starts_with('/')) request.url.insert(0, base);
   const bool ours = origin_of(request.url) == origin_of(base);
+  request.anonymous = !ours;
   for (int attempt = 0;; ++attempt) {
     if (ours) {
       const std::lock_guard lock(mutex_);
       request.authorization = authorization_;
     }
-    DADI_TRY(auto transfer, client_.start(request));
-    if (transfer->head().status != 401 || !ours || attempt == 2) return transfer;
-    DADI_TRY(const std::string renewed, authorize(transfer->head(), request.authorization));
-    if (renewed.empty()) return transfer;
+    DADI_TRY(auto answer, send(request));
+    const HttpHead& head = head_of(answer);
+    if (head.status != 401 || !ours || attempt == 2) return answer;
+    DADI_TRY(const std::string renewed, authorize(head, request));
+    if (renewed.empty()) return answer;
   }
 }
 
-Result<std::unique_ptr<HttpTransfer>> Repository::start(HttpRequest request, int most_tries) {
+Result<std::unique_ptr<HttpTransfer>> Repository::try_once(HttpRequest& request) {
+  return authenticated(
+      request, [this](const HttpRequest& current) { return client_.start(current); },
+      [](const std::unique_ptr<HttpTransfer>& transfer) -> const HttpHead& { return transfer->head(); });
+}
+
+Result<HttpHead> Repository::exchange(HttpRequest request, const TakeBody& take) {
+  return authenticated(
+      request, [&](const HttpRequest& current) { return client_.exchange(current, take); },
+      [](const HttpHead& head) -> const HttpHead& { return head; });
+}
+
+// Calls `attempt` until it succeeds, as often as that makes sense. `head_of` gives the head of its answer.
+template <typename Try, typename HeadOf>
+auto Repository::patiently(int most_tries, Try attempt, HeadOf head_of) -> decltype(attempt()) {
+  if (most_tries == 0) most_tries = client_.access().most_tries;
   for (int tries = 0;; ++tries) {
-    auto transfer = try_once(request);
+    auto answer = attempt();
     const bool last = tries + 1 >= most_tries;
-    if (!transfer && (transfer.error().code() != ErrorCode::kUnavailable || last)) {
+    if (!answer && (answer.error().code() != ErrorCode::kUnavailable || last)) {
       // No TLS where it was expected.
-      if (transfer.error().code() == ErrorCode::kUnsupported)
-        return Error::unavailable("{}", transfer.error().message())
+      if (answer.error().code() == ErrorCode::kUnsupported)
+        return Error::unavailable("{}", answer.error().message())
             .with_hint("a registry without TLS is reached with --plain-http");
-      return std::move(transfer).error();
+      return std::move(answer).error();
     }
-    if (transfer && !is_transient((*transfer)->head().status)) return transfer;
-    if (last) return Error::unavailable("{}: answered with status {}", host_, (*transfer)->head().status);
-    const long retry_after = transfer ? (*transfer)->head().retry_after : 0;
-    transfer = Error::unavailable("given up");  // its connection is free again
+    if (answer && !is_transient(head_of(*answer).status)) return answer;
+    if (last) return Error::unavailable("{}: answered with status {}", host_, head_of(*answer).status);
+    const long retry_after = answer ? head_of(*answer).retry_after : 0;
+    answer = Error::unavailable("given up");  // its connection is free again
     DADI_CHECK(pause(tries, retry_after));
   }
 }
 
+Result<std::unique_ptr<HttpTransfer>> Repository::start(HttpRequest request, int most_tries) {
+  return patiently(
+      most_tries, [&] { return try_once(request); },
+      [](const std::unique_ptr<HttpTransfer>& transfer) -> const HttpHead& { return transfer->head(); });
+}
+
 Result<HttpAnswer> Repository::perform(HttpRequest request, int most_tries) {
-  for (int tries = 0;; ++tries) {
-    DADI_TRY(const auto transfer, start(request, most_tries));
-    HttpAnswer answer{transfer->head(), {}};
-    Result<void> whole;
-    while (whole) {
-      const auto piece = transfer->next();
-      if (!piece) {
-        whole = piece.error();
-      } else if (piece->empty()) {
-        break;
-      } else if (answer.body.size() + piece->size() > kAnswerLimit.value) {
-        return Error::unsupported("{}: an answer of more than {} bytes", host_, kAnswerLimit.value);
-      } else {
-        answer.body.insert(answer.body.end(), piece->begin(), piece->end());
-      }
-    }
-    if (whole) return answer;
-    if (whole.error().code() != ErrorCode::kUnavailable || tries + 1 >= most_tries) return std::move(whole).error();
-    DADI_CHECK(pause(tries, 0));
-  }
+  const auto attempt = [&]() -> Result<HttpAnswer> {
+    HttpAnswer answer;
+    bool too_much = false;
+    const TakeBody take = [&](const HttpHead& head, std::span<const std::byte> bytes) {
+      if (head.status == 401) return true;  // another try may follow
+      too_much = answer.body.size() + bytes.size() > kAnswerLimit.value;
+      if (!too_much) answer.body.insert(answer.body.end(), bytes.begin(), bytes.end());
+      return !too_much;
+    };
+    DADI_TRY(answer.head, exchange(request, take));
+    if (too_much) return Error::unsupported("{}: an answer of more than {} bytes", host_, kAnswerLimit.value);
+    return answer;
+  };
+  return patiently(most_tries, attempt, [](const HttpAnswer& answer) -> const HttpHead& { return answer.head; });
 }
 
 Error Repository::refused(const HttpAnswer& answer, std::string_view what) const {
@@ -155,7 +174,8 @@ Error Repository::refused(const HttpAnswer& answer, std::string_view what) const
   return Error::unsupported("{}: status {}", message, status);
 }
 
-Result<std::string> Repository::authorize(const HttpHead& refusal, const std::string& used) {
+Result<std::string> Repository::authorize(const HttpHead& refusal, const HttpRequest& refused) {
+  const std::string& used = refused.authorization;
   const std::lock_guard lock(mutex_);
   if (authorization_ != used) return authorization_;  // another thread was here
   const Access& access = client_.access();
@@ -167,7 +187,7 @@ Result<std::string> Repository::authorize(const HttpHead& refusal, const std::st
     if (name != "www-authenticate") continue;
     for (const Challenge& challenge : parse_challenges(value)) {
       if (challenge.scheme == "bearer") {
-        DADI_TRY(authorization_, fetch_token(challenge.parameters, credential));
+        DADI_TRY(authorization_, fetch_token(challenge.parameters, credential, refused));
         return authorization_;
       }
       if (challenge.scheme == "basic" && credential && !credential->user.empty()) {
@@ -180,18 +200,11 @@ Result<std::string> Repository::authorize(const HttpHead& refusal, const std::st
   return std::string();
 }
 
-Result<std::string> Repository::fetch_token(const std::map<std::string, std::string>& challenge,
-                                            const std::optional<Credential>& credential) {
-  const auto parameter = [&](const char* name) {
-    const auto at = challenge.find(name);
-    return at == challenge.end() ? std::string() : at->second;
-  };
-  const std::string origin = origin_of(parameter("realm"));
-  if (origin.empty()) return Error::unsupported("{}: its realm for tokens is no address of the web", host_);
-  if (origin.starts_with("http://") && !base_url_.starts_with("http://"))
-    return Error::denied("{}: its realm for tokens, {}, is without TLS", host_, origin);
-  const std::string scope = scope_.empty() ? parameter("scope") : scope_;
-  std::string query = "service=" + url_encode(parameter("service"));
+// By a refresh token, or as RFC 6749 has it, by user and password, or as nobody.
+Result<HttpAnswer> Repository::ask_for_token(const std::string& realm, const std::string& service,
+                                             const std::string& scope, const std::optional<Credential>& credential,
+                                             const HttpRequest& for_whom) {
+  std::string query = "service=" + url_encode(service);
   HttpRequest request;
   const bool by_identity = credential && !credential->identity_token.empty();
   // Several scopes are one value in a form, and a parameter each in a query.
@@ -204,24 +217,44 @@ Result<std::string> Repository::fetch_token(const std::map<std::string, std::str
   if (by_identity) {
     form =
         "grant_type=refresh_token&client_id=dadi&" + query + "&refresh_token=" + url_encode(credential->identity_token);
-    request = {.method = "POST", .url = parameter("realm"), .body = as_bytes(form)};
+    request = {.method = "POST", .url = realm, .body = as_bytes(form)};
     request.headers.emplace_back("Content-Type: application/x-www-form-urlencoded");
   } else {
-    request.url = parameter("realm") + (parameter("realm").find('?') == std::string::npos ? "?" : "&") + query;
+    request.url = realm + (realm.find('?') == std::string::npos ? "?" : "&") + query;
     if (credential) request.authorization = credential->basic();
   }
-  HttpAnswer answer;
+  request.stop = for_whom.stop;
+  request.deadline = for_whom.deadline;
   for (int tries = 0;; ++tries) {
-    auto attempt = client_.perform(request, kTokenLimit);
-    const bool again = attempt ? is_transient(attempt->head.status) : attempt.error().code() == ErrorCode::kUnavailable;
-    if (!again || tries + 1 == kMostTries) {
-      if (!attempt) return std::move(attempt).error();
-      answer = std::move(*attempt);
-      break;
-    }
-    DADI_CHECK(pause(tries, attempt ? attempt->head.retry_after : 0));
+    auto answer = client_.perform(request, kTokenLimit);
+    const bool again = answer ? is_transient(answer->head.status) : answer.error().code() == ErrorCode::kUnavailable;
+    const bool last = tries + 1 >= client_.access().most_tries || std::chrono::steady_clock::now() >= request.deadline;
+    if (!again || last) return answer;
+    DADI_CHECK(pause(tries, answer ? answer->head.retry_after : 0));
   }
-  if (answer.head.status == 401 || answer.head.status == 400 || answer.head.status == 403)
+}
+
+Result<std::string> Repository::fetch_token(const std::map<std::string, std::string>& challenge,
+                                            const std::optional<Credential>& credential, const HttpRequest& for_whom) {
+  const auto parameter = [&](const char* name) {
+    const auto at = challenge.find(name);
+    return at == challenge.end() ? std::string() : at->second;
+  };
+  const std::string origin = origin_of(parameter("realm"));
+  if (origin.empty()) return Error::unsupported("{}: its realm for tokens is no address of the web", host_);
+  if (origin.starts_with("http://") && !base_url_.starts_with("http://"))
+    return Error::denied("{}: its realm for tokens, {}, is without TLS", host_, origin);
+  const std::string scope = scope_.empty() ? parameter("scope") : scope_;
+  const auto ask = [&] {
+    return ask_for_token(parameter("realm"), parameter("service"), scope + mount_scope_, credential, for_whom);
+  };
+  const auto is_refused = [](long status) { return status == 400 || status == 401 || status == 403; };
+  DADI_TRY(HttpAnswer answer, ask());
+  if (is_refused(answer.head.status) && !mount_scope_.empty()) {
+    mount_scope_.clear();  // where blobs could be mounted from is not ours to read
+    DADI_TRY(answer, ask());
+  }
+  if (is_refused(answer.head.status))
     return Error::unauthenticated("{}: {}", host_,
                                   credential ? "the credential was not accepted" : "it asks for a credential")
         .with_hint("dadi login {}", host_);
@@ -253,7 +286,8 @@ Result<FetchedManifest> Repository::manifest(const std::string& reference) {
   std::string wanted(answer.head.header("docker-content-digest"));
   if (reference.starts_with("sha256:")) wanted = reference;
   if (wanted.starts_with("sha256:") && wanted != digest.to_string())
-    return Error::corruption("{}: manifest {} of {} has the digest {}", host_, wanted, name_, digest.to_string());
+    return Error::corruption("{}: manifest {} of {} has the digest {}", host_, wanted, name_, digest.to_string())
+        .with_hint("it was damaged there, or changed on the way: try again, then push it again");
   std::string type(answer.head.header("content-type"));
   type.resize(std::min(type.find_first_of("; \t"), type.size()));
   return FetchedManifest{{.media_type = type, .digest = digest, .size = {answer.body.size()}}, std::move(answer.body)};

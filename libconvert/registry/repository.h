@@ -28,8 +28,6 @@ struct FetchedManifest {
 // certificate), unavailable (not reached; all tries failed), cancelled; their messages name registry and repository.
 class Repository {
  public:
-  static constexpr int kMostTries = 6;
-
   Repository(Access access, std::string host, std::string name, Purpose purpose);
 
   // Whether the registry answers and lets us in. Errors: and unsupported (no registry).
@@ -47,22 +45,34 @@ class Repository {
   // its stead.
   Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, const std::string& artifact_type);
 
+  // A small blob, not verified. Errors: and unsupported (more than 8 MiB).
+  Result<std::vector<std::byte>> document(const Digest& digest);
+
   Result<bool> has_blob(const Digest& digest, Bytes size);
-  // In order, not verified; broken connections are taken up where they broke. Must not outlive this.
-  Result<std::unique_ptr<ByteSource>> stream_blob(const Digest& digest, Bytes size);
-  // Whether the blob is here now, because the other repository of this registry has it.
+  // In order, from `begin` on, not verified; broken connections are taken up where they broke. Must not outlive this.
+  Result<std::unique_ptr<ByteSource>> stream_blob(const Digest& digest, Bytes size, Bytes begin = {0});
+  // Whether the blob is here now, because the other repository of this registry has it. No: also when it may not be
+  // taken from there.
   Result<bool> mount_blob(const Digest& digest, const std::string& from);
   // Uploads a file in chunks; a broken upload goes on where the registry says that it is.
   Result<void> put_blob(const std::filesystem::path& file, const Digest& digest, Bytes size,
                         const std::function<void(Bytes)>& progress = {});
 
+  // Where a blob is, below the registry.
+  std::string blob_path(const Digest& digest) const { return "/v2/" + name_ + "/blobs/" + digest.to_string(); }
+
+  const Access& access() const { return client_.access(); }
   const std::string& host() const { return host_; }
   const std::string& name() const { return name_; }
 
   // One request: authenticated, and tried again; whatever its status, save those that are errors above, is an answer.
   // `url`: absolute, or a path below /v2/.
-  Result<std::unique_ptr<HttpTransfer>> start(HttpRequest request, int most_tries = kMostTries);
-  Result<HttpAnswer> perform(HttpRequest request, int most_tries = kMostTries);
+  // `most_tries`: 0 for as many as access allows.
+  Result<std::unique_ptr<HttpTransfer>> start(HttpRequest request, int most_tries = 0);
+  Result<HttpAnswer> perform(HttpRequest request, int most_tries = 0);
+  // One request, authenticated, and not tried again: see HttpClient::exchange(). `take` gets the bodies of refusals,
+  // too.
+  Result<HttpHead> exchange(HttpRequest request, const TakeBody& take);
   // A failure of the status, with what the registry says of it.
   Error refused(const HttpAnswer& answer, std::string_view what) const;
   // Waits before the next try. Errors: cancelled.
@@ -71,17 +81,25 @@ class Repository {
  private:
   Result<std::string> base_url();
   Result<std::string> find_base_url();
-  // A new authorization in place of `used`, which was refused with these challenges. Empty: there is none to be had.
-  Result<std::string> authorize(const HttpHead& refusal, const std::string& used);
+  // A new authorization in place of that of a request that was refused with these challenges. Empty: there is none to
+  // be had.
+  Result<std::string> authorize(const HttpHead& refusal, const HttpRequest& refused);
   Result<std::string> fetch_token(const std::map<std::string, std::string>& challenge,
-                                  const std::optional<Credential>& credential);
+                                  const std::optional<Credential>& credential, const HttpRequest& for_whom);
+  Result<HttpAnswer> ask_for_token(const std::string& realm, const std::string& service, const std::string& scope,
+                                   const std::optional<Credential>& credential, const HttpRequest& for_whom);
+  template <typename Send, typename HeadOf>
+  auto authenticated(HttpRequest& request, Send send, HeadOf head_of) -> decltype(send(request));
+  template <typename Try, typename HeadOf>
+  auto patiently(int most_tries, Try attempt, HeadOf head_of) -> decltype(attempt());
   Result<std::unique_ptr<HttpTransfer>> try_once(HttpRequest& request);
 
   HttpClient client_;
   std::string host_, name_;
   std::string scope_;
-  std::mutex mutex_;      // of what follows; authorizing, too: one at a time
-  std::string base_url_;  // "https://HOST"; empty: not known yet
+  std::string mount_scope_;  // asked for besides, until it is refused; guarded by mutex_
+  std::mutex mutex_;         // of what follows; authorizing, too: one at a time
+  std::string base_url_;     // "https://HOST"; empty: not known yet
   std::string authorization_;
 };
 

@@ -24,6 +24,10 @@ struct ReadContext {
   // Answer from memory alone, or fail at once with would_block: never wait for a disk, a network or another thread's
   // wait. A server asks so first, in the thread that serves a client, and hands to another thread what would block.
   bool memory_only = false;
+  // Of what is far away, fetch what is asked for and nothing around it: the caller knows what it will want.
+  bool exact = false;
+  // Not from a cache: what that gave was damaged.
+  bool anew = false;
 };
 
 // Thread-safe: any number of threads may read at once.

@@ -202,7 +202,13 @@ Result<void> Reader::read_at(Bytes offset, std::span<std::byte> out, const ReadC
     while (last + 1 < end && (table_.offset(last + 2) - table_.offset(first)).value <= kReadSize) ++last;
     const std::uint64_t stop = std::min(size().value, (last + 1) * info_.block_size);
     const auto part = out.first(std::min<std::uint64_t>(out.size(), stop - offset.value));
-    DADI_CHECK(decode_run(first, last, offset, part, stored, context));
+    auto decoded = decode_run(first, last, offset, part, stored, context);
+    if (!decoded && decoded.error().code() == ErrorCode::kCorruption && !context.memory_only) {
+      ReadContext again = context;
+      again.anew = true;
+      decoded = decode_run(first, last, offset, part, stored, again);
+    }
+    DADI_CHECK(std::move(decoded));
     out = out.subspan(part.size());
     offset += Bytes{part.size()};
   }

@@ -23,6 +23,11 @@ constexpr Metric kMetrics[] = {
     {"dadi_cache_hits_total", "counter", "Blocks that were found decompressed.", "/cache/hits"},
     {"dadi_cache_misses_total", "counter", "Blocks that were decompressed.", "/cache/misses"},
     {"dadi_cache_bytes", "gauge", "Memory that decompressed blocks take.", "/cache/bytes"},
+    {"dadi_registry_requests_total", "counter", "Requests to the registry.", "/registry/requests"},
+    {"dadi_registry_bytes_total", "counter", "Bytes of its answers.", "/registry/bytes"},
+    {"dadi_block_cache_hits_total", "counter", "Chunks that the cache on disk had.", "/registry/chunks/hits"},
+    {"dadi_block_cache_misses_total", "counter", "Chunks that it did not have.", "/registry/chunks/misses"},
+    {"dadi_block_cache_damaged_total", "counter", "Chunks that were damaged there.", "/registry/chunks/damaged"},
 };
 constexpr std::string_view kHistogram = "dadi_read_seconds";
 

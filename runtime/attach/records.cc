@@ -31,7 +31,8 @@ Json to_json(const DeviceSpec& spec) {
           {"memory", spec.memory.value},
           {"metrics_address", spec.metrics_address},
           {"timeout", spec.timeout},
-          {"successor_timeout", spec.successor_timeout}};
+          {"successor_timeout", spec.successor_timeout},
+          {"reach", spec.reach}};
 }
 
 Result<DeviceSpec> device_spec_of(const Json& json) {
@@ -44,7 +45,8 @@ Result<DeviceSpec> device_spec_of(const Json& json) {
                       .memory = {json.at("memory").get<std::uint64_t>()},
                       .metrics_address = json.at("metrics_address"),
                       .timeout = json.at("timeout"),
-                      .successor_timeout = json.at("successor_timeout")};
+                      .successor_timeout = json.at("successor_timeout"),
+                      .reach = json.value("reach", Json())};
   });
 }
 
@@ -57,7 +59,8 @@ Json to_json(const DeviceState& state) {
           {"size", state.size.value},
           {"metrics_address", state.metrics_address},
           {"generation", state.generation},
-          {"backend_state", state.backend_state}};
+          {"backend_state", state.backend_state},
+          {"opening", state.opening}};
 }
 
 Result<DeviceState> device_state_of(const Json& json) {
@@ -70,7 +73,8 @@ Result<DeviceState> device_state_of(const Json& json) {
                        .size = {json.at("size").get<std::uint64_t>()},
                        .metrics_address = json.at("metrics_address"),
                        .generation = json.at("generation"),
-                       .backend_state = json.at("backend_state")};
+                       .backend_state = json.at("backend_state"),
+                       .opening = json.value("opening", Json())};
   });
 }
 

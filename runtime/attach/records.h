@@ -24,6 +24,7 @@ struct DeviceSpec {
   // For devices that survive their dadid, in seconds: see HostDeviceRequest.
   unsigned timeout = 30;
   unsigned successor_timeout = 120;
+  Json reach = {};  // how dadid gets at an image that is far away, in its own words; no secrets. null: it is here
 };
 
 // What dadid has made of it: devices/ID/state.json, written when the device can be used.
@@ -37,6 +38,7 @@ struct DeviceState {
   std::string metrics_address;  // as bound
   unsigned generation = 0;      // how many programs have given way to the one that serves it now
   Json backend_state;           // the backend's own: for a successor, and for who cleans up
+  Json opening = {};            // for people: what it cost to open an image that is far away. null: it is here
 };
 
 // attachments/NAME.json.

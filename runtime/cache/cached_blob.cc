@@ -24,6 +24,7 @@ struct CachedBlob::Fetch {
   std::uint64_t first = 0;
   std::uint64_t count = 0;
   ReadClass read_class = ReadClass::kDemand;
+  bool anew = false;
   State state = State::kQueued;
   std::size_t waiters = 0;
   std::stop_source stop;
@@ -103,7 +104,8 @@ Result<void> CachedBlob::read_parts(std::vector<Part> parts, const ReadContext& 
   }
   std::vector<Part> missing;
   for (Part& part : parts) {
-    if (!read_stored(part, context.memory_only) && !read_fetched(part)) missing.push_back(part);
+    if (context.anew) part.damaged = true;
+    if (context.anew || (!read_stored(part, context.memory_only) && !read_fetched(part))) missing.push_back(part);
     if (context.memory_only && !missing.empty()) return Error::would_block("not in memory");
   }
   if (missing.empty()) return {};
@@ -189,7 +191,10 @@ std::vector<CachedBlob::SharedFetch> CachedBlob::join_or_start(std::span<const P
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const std::uint64_t number = parts[i].number;
       SharedFetch& fetch = joined[i];
-      if (const auto found = fetches_.find(number); found != fetches_.end()) {
+      const auto found = fetches_.find(number);
+      // What was fetched before the caller found it damaged is no better than what the disk has.
+      const bool stale = found != fetches_.end() && context.anew && !found->second->anew;
+      if (found != fetches_.end() && !stale) {
         fetch = found->second;
         if (fetch->state == Fetch::State::kQueued && fetch->read_class == ReadClass::kPrefetch &&
             context.read_class == ReadClass::kDemand && fetch->waiters > 0) {
@@ -208,16 +213,41 @@ std::vector<CachedBlob::SharedFetch> CachedBlob::join_or_start(std::span<const P
         fetch->first = number;
         fetch->count = 1;
         fetch->read_class = context.read_class;
+        fetch->anew = context.anew;
         fetches_[number] = fetch;
         to_start.push_back(fetch);
         started = fetch;
       }
       ++fetch->waiters;
     }
+    if (context.read_class == ReadClass::kDemand && !context.exact && !context.anew)
+      for (const SharedFetch& fetch : to_start) reach_out(fetch);
   }
   cache_->counters_.misses += parts.size();
   for (const SharedFetch& fetch : to_start) start(fetch, context.read_class);
   return joined;
+}
+
+// Lets a fetch that nobody runs yet bring the missing chunks on both sides of it, too, up to where aligned pieces end.
+// REQUIRES: mutex_ is held; the fetch is in fetches_.
+void CachedBlob::reach_out(const SharedFetch& fetch) const {
+  const std::uint64_t reach = std::max<std::uint64_t>(1, cache_->options().reach.value / store_->geometry().chunk());
+  if (fetch->state != Fetch::State::kQueued) return;
+  const std::uint64_t begin = fetch->first / reach * reach;
+  const std::uint64_t end =
+      std::min(divide_up(fetch->first + fetch->count, reach) * reach, store_->geometry().chunks());
+  while (fetch->first > begin && is_absent(fetch->first - 1)) {
+    --fetch->first;
+    ++fetch->count;
+    fetches_[fetch->first] = fetch;
+  }
+  for (; fetch->first + fetch->count < end && is_absent(fetch->first + fetch->count); ++fetch->count)
+    fetches_[fetch->first + fetch->count] = fetch;
+}
+
+// Neither kept nor on its way. REQUIRES: mutex_ is held.
+bool CachedBlob::is_absent(std::uint64_t number) const {
+  return !fetches_.contains(number) && !store_->has(number);
 }
 
 void CachedBlob::start(const SharedFetch& fetch, ReadClass read_class) const {
@@ -267,12 +297,17 @@ void CachedBlob::run(const SharedFetch& fetch) const {
     if (fetch->state != Fetch::State::kQueued) return;
     fetch->state = Fetch::State::kRunning;
     context.read_class = fetch->read_class;
+    context.anew = fetch->anew;
+    context.exact = true;  // reaching out was done
   }
+  const bool demanded = context.read_class == ReadClass::kDemand;
+  if (demanded) ++cache_->demanded_;
   const Geometry& geometry = store_->geometry();
   const Bytes at{fetch->first * geometry.chunk()};
   fetch->data.resize(std::min(fetch->count * geometry.chunk(), (size_ - at).value));
   auto result = context.stop.stop_requested() ? Result<void>(Error::cancelled("nobody waits for it"))
                                               : below_->read_at(at, fetch->data, context);
+  if (demanded) --cache_->demanded_;
   DiskCache::Counters& counters = cache_->counters_;
   ++counters.fetches;
   const std::uint64_t size = fetch->data.size();

@@ -29,7 +29,8 @@ struct DownloadOptions {
 };
 
 // Bytes that the cache has are read from it and verified; others are fetched from the blob below, in whole chunks:
-// neighbours together, several runs at once, each once for all threads that wait for it. A fetch belongs to none of
+// neighbours together, several runs at once, each once for all threads that wait for it. A demand read, unless it is
+// exact, brings missing chunks around it, too (DiskCacheOptions::reach). A fetch belongs to none of
 // those: each waits to its own deadline and stop, and what nobody waits for any more is stopped. A fetch that fails
 // fails those that wait for it, and is tried anew by the next read. What was fetched is given to its readers at once
 // and written by another thread.
@@ -45,6 +46,7 @@ class CachedBlob final : public BlobReader {
   ~CachedBlob() override;
 
   Bytes size() const override { return size_; }
+  // With context.anew, all of it is fetched, and takes the place of what the cache has.
   // Errors: those of the blob below; unavailable and cancelled at the context's deadline and stop; would_block.
   Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context = {}) const override;
 
@@ -73,6 +75,8 @@ class CachedBlob final : public BlobReader {
   Result<void> read_parts(std::vector<Part> parts, const ReadContext& context) const;
   Result<void> read_around(std::span<const Part> parts, const ReadContext& context) const;
   std::vector<SharedFetch> join_or_start(std::span<const Part> parts, const ReadContext& context) const;
+  void reach_out(const SharedFetch& fetch) const;
+  bool is_absent(std::uint64_t number) const;
   void start(const SharedFetch& fetch, ReadClass read_class) const;
   Result<void> wait(const SharedFetch& fetch, const ReadContext& context) const;
   void leave(std::span<const SharedFetch> fetches) const;
@@ -80,6 +84,7 @@ class CachedBlob final : public BlobReader {
   void forget(const SharedFetch& fetch) const;
   void write_fetched() const;
   void note_use(std::uint64_t number) const;
+  Result<void> give_way(const ReadContext& context) const;
   void submit(runtime::WorkerPool& pool, std::function<void()> task) const;
 
   const std::shared_ptr<DiskCache> cache_;

@@ -7,6 +7,7 @@
 #include <sys/statfs.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -174,7 +175,8 @@ Result<void> ChunkStore::write(std::span<const Chunk> chunks, std::uint32_t stam
   for (const Chunk& chunk : chunks) {
     // What another process put there meanwhile is as good, and may be being read.
     std::vector<std::byte> there(chunk.data.size());
-    if (!has(chunk.number) || !read(chunk.number, 0, there, false)) missing.push_back(chunk);
+    if (!has(chunk.number) || !read(chunk.number, 0, there, false) || !std::ranges::equal(there, chunk.data))
+      missing.push_back(chunk);
   }
   for (const Chunk& chunk : missing) DADI_CHECK(write_at(data_.get(), chunk.number * geometry_.chunk(), chunk.data));
   if (::fdatasync(data_.get()) != 0) return Error::from_errno(errno, "make a chunk in the cache durable");

@@ -21,10 +21,11 @@ namespace dadi::cache {
 struct DiskCacheOptions {
   std::filesystem::path folder;
   Bytes limit{std::uint64_t{4} << 30};  // what all blobs together may take on disk
-  Bytes chunk{256U << 10};              // of blobs that are new to the folder
+  Bytes chunk{16U << 10};               // of blobs that are new to the folder: what is kept, or not, as one
+  Bytes reach{256U << 10};  // a read that waits brings what is missing around it, in an aligned piece of this
   Trust trust = Trust::kOwn;
   Bytes joined{1U << 20};               // the most that is fetched at once of neighbouring chunks
-  std::size_t fetches = 32;             // at once, that somebody waits for
+  std::size_t fetches = 48;             // at once, that somebody waits for
   std::size_t prefetches = 4;           // at once, besides
   std::chrono::seconds fetch_time{30};  // after which a fetch is given up
   Bytes unwritten{64U << 20};           // what may wait in memory to be written; what is more is not kept
@@ -108,6 +109,7 @@ class DiskCache {
   std::uint64_t allowance_ = 0;  // guarded by mutex_: what may be written until the folder is measured again
   std::atomic<std::int64_t> rest_until_ = 0;
   std::atomic<std::uint64_t> unwritten_ = 0;  // bytes
+  std::atomic<std::uint64_t> demanded_ = 0;   // fetches that somebody waits for, now
   Counters counters_;
   runtime::WorkerPool demand_;
   runtime::WorkerPool prefetch_;

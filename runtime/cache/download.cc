@@ -1,9 +1,8 @@
 // Background download: the whole of a blob, before anybody asks for it.
 #include <algorithm>
-#include <condition_variable>
 
+#include "runtime/cache/bandwidth.h"
 #include "runtime/cache/cached_blob.h"
-#include "runtime/device/read_limits.h"
 
 namespace dadi::cache {
 
@@ -11,15 +10,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Result<void> sleep_until(Clock::time_point time, const ReadContext& context) {
-  std::mutex mutex;
-  std::condition_variable_any never;
-  std::unique_lock lock(mutex);
-  never.wait_until(lock, context.stop, std::min(time, context.deadline), [] { return false; });
-  return runtime::still_wanted(context);
-}
+constexpr std::chrono::milliseconds kLook{5};  // between looks whether others are done
+constexpr std::chrono::milliseconds kMostPatience{500};
 
 }  // namespace
+
+// Waits while somebody waits for fetches of this cache, though not for ever.
+Result<void> CachedBlob::give_way(const ReadContext& context) const {
+  const auto end = Clock::now() + kMostPatience;
+  while (cache_->demanded_ > 0 && Clock::now() < end) DADI_CHECK(sleep_until(Clock::now() + kLook, context));
+  return {};
+}
 
 Result<void> CachedBlob::download(const DownloadOptions& options, const ReadContext& context) const {
   if (!store_) return Error::exhausted("there is no cache to download to");
@@ -31,7 +32,7 @@ Result<void> CachedBlob::download(const DownloadOptions& options, const ReadCont
   const Geometry& geometry = store_->geometry();
   const std::uint64_t most = std::max<std::uint64_t>(1, cache_->options().joined.value / geometry.chunk());
   std::vector<std::byte> buffer(std::min(most * geometry.chunk(), size_.value));
-  auto next = Clock::now();
+  Bandwidth bandwidth({options.bytes_per_second});
   for (std::uint64_t i = 0; i < geometry.chunks();) {
     if (store_->has(i)) {
       ++i;
@@ -41,11 +42,9 @@ Result<void> CachedBlob::download(const DownloadOptions& options, const ReadCont
     const Bytes at{i * geometry.chunk()};
     for (std::uint64_t count = 0; count < most && i < geometry.chunks() && !store_->has(i); ++count, ++i)
       size += geometry.length(i);
+    if (options.bytes_per_second > 0) DADI_CHECK(bandwidth.wait_for({size}, context));
+    DADI_CHECK(give_way(context));
     DADI_CHECK(read_at(at, std::span(buffer).first(size), prefetch));
-    if (options.bytes_per_second == 0) continue;
-    next += std::chrono::nanoseconds(
-        static_cast<std::int64_t>(static_cast<double>(size) * 1e9 / static_cast<double>(options.bytes_per_second)));
-    DADI_CHECK(sleep_until(next, context));
   }
   flush();
   DADI_TRY(const auto verified, cache_->verify(digest_.hex(), context));

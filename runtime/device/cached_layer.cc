@@ -65,8 +65,12 @@ Fetches::Range CachedLayer::next_run(const Window& window, std::uint64_t most) {
 
 Result<void> CachedLayer::fill(Window& window, const ReadContext& context) const {
   fill_from_cache(window);
-  auto result = fill_from_memory(window, context);
-  if (result || context.memory_only || result.error().code() != ErrorCode::kWouldBlock) return result;
+  const auto result = fill_from_memory(window, context);
+  if (result) return result;
+  // What is damaged in memory may be sound where it came from.
+  const bool damaged = result.error().code() == ErrorCode::kCorruption;
+  if (!damaged && result.error().code() != ErrorCode::kWouldBlock) return result;
+  if (context.memory_only) return Error::would_block("not in memory");
   return fill_by_waiting(window, context);
 }
 
@@ -101,7 +105,13 @@ Result<void> CachedLayer::fill_by_waiting(Window& window, const ReadContext& con
       }
     }
     const auto fetching = fetches_.begin(run);
-    DADI_CHECK(fetch(window, run, context, BlockCache::Worth::kWaiting));
+    auto fetched = fetch(window, run, context, BlockCache::Worth::kWaiting);
+    if (!fetched && fetched.error().code() == ErrorCode::kCorruption) {
+      ReadContext again = context;
+      again.anew = true;
+      fetched = fetch(window, run, again, BlockCache::Worth::kWaiting);
+    }
+    DADI_CHECK(std::move(fetched));
     patient = true;
   }
   return {};

@@ -13,7 +13,7 @@ namespace dadi::runtime {
 // Reads block by block: from the cache; else from the blob, if its memory has them; else, unless context.memory_only,
 // by waiting. Blocks that lie next to each other are fetched with one read. While one thread waits for a block, others
 // that want the block wait for that fetch. A failed read takes nothing with it: no block of it is kept that did not
-// pass its checksum. Thread-safe.
+// pass its checksum; the blob is asked once more for blocks that did not, past what caches have. Thread-safe.
 class CachedLayer final : public BlobReader {
  public:
   // `layer` is its number in the cache, which must outlive this.

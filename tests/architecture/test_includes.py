@@ -68,7 +68,8 @@ class Includes(unittest.TestCase):
 
     def test_what_decides_the_bytes_asks_neither_clock_nor_environment_nor_chance(self):
         for room, path in sources():
-            if room in DECIDING:
+            # Registries have deadlines; what comes from them has digests.
+            if room in DECIDING and "libconvert/registry/" not in str(path):
                 found = CHANCE.search(path.read_text())
                 self.assertIsNone(found, f"{path.relative_to(REPOSITORY)}: {found}")
 

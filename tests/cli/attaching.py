@@ -90,12 +90,15 @@ class Attached(harness.Test):
         self.assertEqual(run.returncode, harness.HOST_LACKS, run.stderr)
         return run
 
-    def wait_until_free(self, device):
-        """What a killed process had open is closed some time after it shows as gone."""
+    def wait_until(self, condition):
         deadline = time.monotonic() + 10
-        while is_ours(device):
+        while not condition():
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)
+
+    def wait_until_free(self, device):
+        """What a killed process had open is closed some time after it shows as gone."""
+        self.wait_until(lambda: not is_ours(device))
 
     def assert_nothing_is_left(self, devices=()):
         self.assertEqual(self.ps(), [])

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import threading
+import time
 import urllib.parse
 
 from registries import PASSWORD, USER
@@ -18,23 +19,40 @@ def digest_of(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # that connect at once
+
+    def handle_error(self, *_):
+        """A client that is gone."""
+
+
 class FaultyRegistry:
     """`faults[KIND]` is how many more times something goes wrong; KIND is one of
     status    429 is the answer, with Retry-After: 1
     gone      503 is the answer
     cut       a blob ends in the middle, with its connection
+    dies      the same, and from then on 503 is the answer
     wrong     a blob has another byte in its middle
     whole     a Range is ignored
+    shifted   a Range is answered with the one that begins a byte later
+    stall     a blob stops coming in the middle, its connection stays
+    drip      a blob comes byte by byte
+    expired   where blobs are, 403 is the answer
     lost      a PATCH is taken by half, and its connection closed
     hang      a PATCH has no answer for a minute
     denied    a PUT of a blob is not allowed; the answer comes once a PATCH hangs
     other     a manifest is not the one that was asked for
+    hidden    a blob is not there when it is asked for with HEAD
+    mount     a mount is not allowed
+    scopes    a token for more than one repository is not allowed
     """
 
     def __init__(self, test, tokens=0, elsewhere=False):
-        """`tokens`: how often a token can be used, 0 for no tokens; `elsewhere`: blobs are on another host."""
+        """`tokens`: how often a token can be used, 0 for no tokens; `elsewhere`: blobs are on another host; `delay`: how
+        long each answer takes, in seconds."""
         self.faults = collections.Counter()
-        self.tokens, self.elsewhere = tokens, elsewhere
+        self.tokens, self.elsewhere, self.delay = tokens, elsewhere, 0
         self.manifests, self.types, self.blobs, self.uploads = {}, {}, {}, {}
         self.seen = []  # (host that was asked, method, path, headers)
         self.uses = {}  # token -> how often it can be used still
@@ -47,9 +65,7 @@ class FaultyRegistry:
         self.auth = self.listen(test, Tokens)
 
     def listen(self, test, handler):
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type(handler.__name__, (handler,), {"registry": self}))
-        server.daemon_threads = True
-        server.handle_error = lambda *_: None  # a client that is gone
+        server = Server(("127.0.0.1", 0), type(handler.__name__, (handler,), {"registry": self}))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         test.addCleanup(server.server_close)
         test.addCleanup(server.shutdown)
@@ -83,6 +99,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def serve(self):
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0))) if self.command != "PATCH" else b""
         self.registry.seen.append((self.headers["Host"], self.command, self.path, dict(self.headers)))
+        time.sleep(self.registry.delay)
         self.handle_request(*urllib.parse.urlsplit(self.path)[2:4])
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = serve
@@ -92,23 +109,41 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = self.registry.blobs.get(digest)
         if data is None:
             return self.answer(404)
-        begin, extra, status = 0, {}, 200
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if wanted and not self.registry.goes_wrong("whole"):
-            begin, status = int(wanted[1]), 206
-            extra["Content_Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
-        data = data[begin:]
-        if self.command == "GET" and len(data) > 1000 and self.registry.goes_wrong("wrong"):
-            data = data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1:]
-        if self.command == "GET" and len(data) > 1000 and self.registry.goes_wrong("cut"):
-            self.send_response(status)
-            for name, value in {"Content-Length": len(data), **extra}.items():
-                self.send_header(name.replace("_", "-"), str(value))
-            self.end_headers()
-            self.wfile.write(data[:len(data) // 2])
-            self.close_connection = True
-            return None
-        return self.answer(status, data, **extra)
+        data, status, extra = self.part_of(data)
+        if self.command != "GET" or len(data) <= 1000:
+            return self.answer(status, data, **extra)
+        middle = len(data) // 2
+        if self.registry.goes_wrong("wrong"):
+            data = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:]
+        slowly = next((kind for kind in ("dies", "cut", "stall", "drip") if self.registry.goes_wrong(kind)), None)
+        if slowly == "dies":
+            self.registry.faults["gone"] = 1 << 30
+        if not slowly:
+            return self.answer(status, data, **extra)
+        self.send_response(status)
+        for name, value in {"Content-Length": len(data), **extra}.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        self.wfile.write(data[:middle])
+        self.close_connection = True
+        for at in range(middle, len(data) if slowly == "drip" else middle):
+            self.wfile.write(data[at:at + 1])
+            self.wfile.flush()
+            if self.registry.ended.wait(0.05):
+                break
+        if slowly == "stall":
+            self.registry.ended.wait(60)
+        return None
+
+    def part_of(self, data):
+        """What a Range asks for, the status, and the headers that go with it."""
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not wanted or self.registry.goes_wrong("whole"):
+            return data, 200, {}
+        begin, end = int(wanted[1]), int(wanted[2] or len(data) - 1) + 1
+        if self.registry.goes_wrong("shifted"):
+            begin, end = begin + 1, end + 1
+        return data[begin:end], 206, {"Content_Range": f"bytes {begin}-{end - 1}/{len(data)}"}
 
 
 class Tokens(Handler):
@@ -116,6 +151,8 @@ class Tokens(Handler):
         expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         if self.headers.get("Authorization") != expected:
             return self.answer(401)
+        if query.count("scope=") > 1 and self.registry.goes_wrong("scopes"):
+            return self.answer(403)
         token = f"tok-{next(self.registry.numbers)}-{'x' * 20}"
         self.registry.uses[token] = self.registry.tokens
         return self.answer(200, json.dumps({"token": token, "expires_in": 60}).encode(), Content_Type="application/json")
@@ -125,7 +162,9 @@ class Store(Handler):
     """Where a registry sends those who want a blob."""
 
     def handle_request(self, path, query):
-        self.send_blob(path.rsplit("/", 1)[1])
+        if self.registry.goes_wrong("expired"):
+            return self.answer(403)
+        return self.send_blob(path.rsplit("/", 1)[1])
 
 
 class Registry(Handler):
@@ -152,6 +191,8 @@ class Registry(Handler):
     def blob(self, digest):
         if self.registry.elsewhere and self.command == "GET" and digest in self.registry.blobs:
             return self.answer(307, Location=f"http://{self.registry.store}/bucket/{digest}")
+        if self.command == "HEAD" and self.registry.goes_wrong("hidden"):
+            return self.answer(404)
         return self.send_blob(digest)
 
     def manifest(self, name):
@@ -170,6 +211,8 @@ class Registry(Handler):
         return self.answer(200, data, Content_Type=registry.types[name], Docker_Content_Digest=digest)
 
     def begin(self, _):
+        if "mount" in self.query and self.registry.goes_wrong("mount"):
+            return self.answer(403)
         number = str(next(self.registry.numbers))
         self.registry.uploads[number] = b""
         return self.answer(202, Location=f"/up/{number}", Range="0-0")

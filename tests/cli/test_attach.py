@@ -12,6 +12,7 @@ import harness
 from attaching import Attached, data_blocks, is_ours
 from harness import BUSY, USAGE
 from images import Layout, entry, read_manifest, small_debian
+from registries import Registry
 from test_mount import compare_with_umoci, golden_source
 
 
@@ -202,7 +203,9 @@ class Help(Attached):
     def test_examples_work_when_pasted(self):
         harness.need_command("jq")
         self.image("debian-dadi")
-        names = {"sudo ": "", "/mnt": str(self.folder / "mnt")}
+        registry = Registry(self)
+        self.dadi("push", "oci:debian-dadi", f"docker://{registry.host}/debian:dadi")
+        names = {"sudo ": "", "/mnt": str(self.folder / "mnt"), "localhost:5000": registry.host}
         for command in ("attach", "ps", "stats", "doctor", "detach"):
             if command == "stats":
                 self.attach("--name", "web", "oci:debian-dadi")
@@ -215,6 +218,8 @@ class Help(Attached):
                                      env={**self.env, "PATH": f"{pathlib.Path(harness.BINARY).parent}:{os.environ['PATH']}"},
                                      check=False, timeout=60)
                 self.assertEqual(run.returncode, 0, f"{example}\n{run.stderr}")
+                if registry.host in example:
+                    self.dadi("detach", run.stdout.strip())
                 names.setdefault("/dev/loop3", run.stdout.strip())  # what the first says that it made
         self.assert_nothing_is_left()
 

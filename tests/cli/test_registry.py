@@ -8,7 +8,7 @@ import termios
 import time
 
 import harness
-from harness import DENIED, HOST_LACKS, NETWORK, NOT_FOUND, UNSUPPORTED, USAGE, environment
+from harness import DENIED, HOST_LACKS, NETWORK, NOT_FOUND, USAGE, environment
 from images import Layout, entry, read_manifest, small_debian
 from registries import PASSWORD, USER, Registry, free_port, make_authority
 
@@ -64,16 +64,37 @@ class Plain(RegistryTest):
         self.dadi("pull", f"{self.at}/theirs:1", "oci:back:1")
         self.assertEqual(read_manifest(self.folder / "back", "1")[0], read_manifest(self.folder / "image")[0])
 
-    def test_inspect_reads_manifests_and_points_to_pull_for_layers(self):
+    def test_buildah_runs_on_what_dadi_pushed_and_dadi_reads_what_buildah_pushed(self):
+        harness.need_root()
+        (self.folder / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+        (self.folder / "small").mkdir()
+        Layout(self.folder / "small").add_image(small_debian())
+        self.dadi("push", "oci:small", f"{self.at}/ours:1")
+        self.buildah("pull", "--tls-verify=false", "--signature-policy", "policy.json", f"{self.at}/ours:1")
+        self.buildah("push", "--tls-verify=false", "--signature-policy", "policy.json", f"{self.registry.host}/ours:1",
+                     f"{self.at}/theirs:1")
+        config = [self.dadi("inspect", "--json", "--config", f"{self.at}/{name}:1").json for name in ("ours", "theirs")]
+        self.assertEqual(config[0]["rootfs"], config[1]["rootfs"])
+        self.dadi("convert", f"{self.at}/theirs:1", "oci:converted")
+        self.dadi("verify", "oci:small", "oci:converted")
+        self.dadi("push", "oci:converted", f"{self.at}/converted:1")
+        self.dadi("check", f"{self.at}/converted:1")
+
+    def buildah(self, *words):
+        harness.need_command("buildah")
+        subprocess.run(["buildah", "--root", "storage", "--runroot", "storage-run", "--storage-driver", "vfs", *map(str, words)],
+                       cwd=self.folder, check=True, capture_output=True, timeout=600)
+
+    def test_what_is_on_a_registry_can_be_inspected_and_checked(self):
         self.dadi("convert", "oci:image", f"{self.at}/a:dadi")
         self.dadi("push", "oci:image", f"{self.at}/a:1")
         self.assertIn("diff_ids", self.dadi("inspect", "--config", f"{self.at}/a:1").text)
-        self.fails(UNSUPPORTED, "check", f"{self.at}/a:dadi", says="hint: pull the image first: dadi pull")
+        self.assertIn("OK", self.dadi("check", f"{self.at}/a:dadi").text)
 
     def test_what_is_not_there_is_not_found_and_the_tags_are_named(self):
         self.dadi("push", "oci:image", f"{self.at}/a:1")
         self.fails(NOT_FOUND, "pull", f"{self.at}/a:2", "oci:x", says="the tags there: 1")
-        self.fails(NOT_FOUND, "pull", f"{self.at}/none:1", "oci:x")
+        self.fails(NOT_FOUND, "pull", f"{self.at}/none:1", "oci:x", says="hint: is the name right?")
         self.assertFalse((self.folder / "x").exists())
 
     def test_without_libcurl_registries_are_what_this_host_lacks_and_local_images_do_not_miss_it(self):

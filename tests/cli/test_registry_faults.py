@@ -132,7 +132,7 @@ class Faults(harness.Test):
         digest = read_manifest(self.folder / "image")[1]["digest"]
         for reference in (self.at, f"docker://{self.registry.host}/a@{digest}"):
             self.registry.faults["other"] = 1 << 30
-            self.fails(CORRUPT, "pull", reference, "oci:back", env=self.env, says=digest)
+            self.fails(CORRUPT, "pull", reference, "oci:back", env=self.env, says=[digest, "hint: "])
 
     def test_an_upload_that_breaks_off_goes_on_where_the_registry_is(self):
         self.start()
@@ -142,6 +142,16 @@ class Faults(harness.Test):
         self.assertIn(4 << 20, starts)  # half a chunk was taken
         self.pull()
         self.assert_pulled()
+
+    def test_a_mount_that_is_not_allowed_is_an_upload(self):
+        self.start(tokens=1000)
+        self.login()
+        self.push()
+        self.registry.faults.update(hidden=1 << 30, mount=1 << 30, scopes=1 << 30)
+        done = self.dadi("copy", "--json", self.at, f"docker://{self.registry.host}/b:1", env=self.env).json
+        self.assertEqual((done["blobs_copied"], done["blobs_there"]), (4, 0))
+        self.assertGreaterEqual(len(self.asked("POST", "/v2/b/blobs/uploads/.mount=")), 4)
+        self.assertLess(self.registry.faults["scopes"], 1 << 30)
 
     def test_a_push_that_fails_does_not_wait_for_what_is_under_way(self):
         self.start()

@@ -61,7 +61,9 @@ ReadContext prefetch() {
 
 class DiskCacheTest : public testing::Test {
  protected:
-  DiskCacheOptions options() const { return {.folder = folder_.path() / "cache", .chunk = {kChunk}}; }
+  DiskCacheOptions options() const {
+    return {.folder = folder_.path() / "cache", .chunk = {kChunk}, .reach = {kChunk}};
+  }
   std::shared_ptr<DiskCache> cache() const { return std::make_shared<DiskCache>(options()); }
   static SharedBlob through(const std::shared_ptr<DiskCache>& cache, const Data& data, SharedBlob below) {
     return CachedBlob::open(cache, Digest::of(data), {data.size()}, std::move(below));
@@ -104,6 +106,52 @@ TEST_F(DiskCacheTest, JoinsNeighboursUpToABound) {
   EXPECT_EQ(test::all_of(*through(used, data_, below)), data_);
   EXPECT_EQ(below->reads(), 3);  // of a MiB
   EXPECT_EQ(used->stats().fetched.value, data_.size());
+}
+
+TEST_F(DiskCacheTest, ADemandReadBringsTheAlignedPieceAroundItAndAnExactOneDoesNot) {
+  const auto below = std::make_shared<FaultyBlob>(data_);
+  auto reaching = options();
+  reaching.reach = {4 * kChunk};
+  const auto used = std::make_shared<DiskCache>(reaching);
+  const auto blob = through(used, data_, below);
+  Data out(10);
+  ReadContext exact;
+  exact.exact = true;
+  must(blob->read_at({5 * kChunk}, out, exact));
+  EXPECT_EQ(used->stats().fetched.value, kChunk);
+  must(blob->read_at({6 * kChunk + 17}, out));  // between what is there and the end of the piece
+  EXPECT_EQ(used->stats().fetched.value, 3 * kChunk);
+  must(blob->read_at({7 * kChunk}, out));
+  must(blob->read_at({9 * kChunk}, out, prefetch()));
+  EXPECT_EQ(used->stats().fetched.value, 4 * kChunk);
+  must(blob->read_at({10 * kChunk}, out));
+  EXPECT_EQ(used->stats().fetched.value, 6 * kChunk);
+  EXPECT_EQ(below->reads(), 4);
+  expect_same(*blob, data_);
+}
+
+TEST_F(DiskCacheTest, WhatTheSourceGotWrongIsReplacedOnRequest) {
+  Data wrong = data_;
+  wrong[kChunk] ^= std::byte{1};
+  const auto below = std::make_shared<FaultyBlob>(wrong);
+  ReadContext anew;
+  anew.anew = true;
+  Data out(10);
+  {
+    const auto blob = through(cache(), data_, below);
+    must(blob->read_at({kChunk}, out));
+    EXPECT_EQ(out[0], wrong[kChunk]);
+    below->replace(data_);
+    must(blob->read_at({kChunk}, out));
+    EXPECT_EQ(out[0], wrong[kChunk]);  // that it is wrong, its reader knows
+    must(blob->read_at({kChunk}, out, anew));
+    EXPECT_EQ(out[0], data_[kChunk]);
+  }
+  const int reads = below->reads();
+  const auto blob = through(cache(), data_, below);
+  must(blob->read_at({kChunk}, out));
+  EXPECT_EQ(out[0], data_[kChunk]);
+  EXPECT_EQ(below->reads(), reads);
 }
 
 TEST_F(DiskCacheTest, FetchesOnceForAllThatWaitAndEachWaitsToItsOwnDeadline) {
@@ -380,7 +428,7 @@ TEST_F(DiskCacheTest, AFullDiskIsReadAround) {
   std::filesystem::create_directory(where);
   if (::mount("none", where.c_str(), "tmpfs", 0, "size=1m,mode=700") != 0) GTEST_SKIP() << "NOT TESTED: no tmpfs here";
   {
-    DiskCacheOptions full{.folder = where / "cache", .chunk = {kChunk}};
+    DiskCacheOptions full{.folder = where / "cache", .chunk = {kChunk}, .reach = {kChunk}};
     const auto used = std::make_shared<DiskCache>(full);
     const auto below = std::make_shared<FaultyBlob>(data_);
     const auto blob = through(used, data_, below);
@@ -413,7 +461,7 @@ TEST_F(DiskCacheTest, ADownloadedBlobIsWholeWhenItsDigestIsRight) {
   Data out(10);
   must(blob->read_at({1'000'000}, out));
   const auto start = Clock::now();
-  must(blob->download({.delay = milliseconds(50), .bytes_per_second = 10'000'000}, {}));
+  must(blob->download({.delay = milliseconds(50), .bytes_per_second = 5'000'000}, {}));
   EXPECT_GT(Clock::now() - start, milliseconds(250));
   EXPECT_TRUE(must(used->list()).at(0).whole);
   EXPECT_TRUE(must(used->list()).at(0).in_use);

@@ -1,0 +1,121 @@
+#include "libconvert/registry/curl_request.h"
+
+#include <algorithm>
+
+#include "libformat/base/bytes.h"
+
+namespace dadi::registry {
+
+namespace {
+
+constexpr std::size_t kMostHeaders = 256 << 10;  // bytes of an answer's head
+constexpr long kConnectSeconds = 15;
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+  return out;
+}
+
+}  // namespace
+
+CurlRequest::CurlRequest(CURL* easy, const HttpRequest& request, const Access& access, bool with_authorization)
+    : easy_(easy), origin_(origin_of(request.url)) {
+  set(CURLOPT_URL, request.url.c_str());
+  set(CURLOPT_PROTOCOLS_STR, "https,http");
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
+  set(CURLOPT_LOW_SPEED_LIMIT, static_cast<long>(request.least_speed));
+  set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.stall.count()));
+  set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  set(CURLOPT_ERRORBUFFER, detail_.data());
+  set(CURLOPT_USERAGENT, "dadi");
+  if (!access.ca_file.empty()) set(CURLOPT_CAINFO, access.ca_file.c_str());
+  if (!access.client_certificate.empty() && with_authorization) {
+    set(CURLOPT_SSLCERT, access.client_certificate.c_str());
+    const auto& key = access.client_key.empty() ? access.client_certificate : access.client_key;
+    set(CURLOPT_SSLKEY, key.c_str());
+  }
+  if (request.method == "HEAD") {
+    set(CURLOPT_NOBODY, 1L);
+  } else if (request.method != "GET") {
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    set(CURLOPT_POSTFIELDS, as_text(request.body).data() != nullptr ? as_text(request.body).data() : "");
+    set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  }
+  add_header("Expect:");
+  for (const std::string& header : request.headers) add_header(header);
+  if (with_authorization && !request.authorization.empty()) add_header("Authorization: " + request.authorization);
+  set(CURLOPT_HTTPHEADER, headers_.get());
+}
+
+void CurlRequest::add_header(const std::string& header) {
+  headers_.reset(curl().slist_append(headers_.release(), header.c_str()));
+}
+
+namespace {
+
+// Whether the other side ended TLS because of our certificate, or for lack of one: an alert (RFC 8446 §6.2), of which
+// curl has no code.
+bool wants_client_certificate(std::string_view text) {
+  if (text.find("alert") == std::string_view::npos) return false;
+  const auto says = [&](std::string_view word) { return text.find(word) != std::string_view::npos; };
+  return says("certificate") || says("unknown ca") || says("handshake failure");
+}
+
+}  // namespace
+
+// curl's texts name hosts and files, never headers.
+Error CurlRequest::error_of(CURLcode code) const {
+  const char* text = detail_[0] != '\0' ? detail_.data() : curl().easy_strerror(code);
+  if (code != CURLE_OK && wants_client_certificate(text))
+    return Error::denied("{}: it does not accept this side's certificate: {}", origin_, text)
+        .with_hint("show it one that it knows: --client-cert FILE, --client-key FILE");
+  const bool expired = std::string_view(text).find("expired") != std::string_view::npos;
+  switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+      if (expired)
+        return Error::denied("{}: its certificate is not trusted: {}", origin_, text)
+            .with_hint("the registry needs a new certificate, or this host's clock is wrong");
+      return Error::denied("{}: its certificate is not trusted: {}", origin_, text)
+          .with_hint("name the authority that signed it: --ca-file FILE");
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+      return Error::invalid_argument("certificates for {}: {}", origin_, text);
+    case CURLE_SSL_CONNECT_ERROR:
+      return Error::unsupported("{}: no TLS connection: {}", origin_, text);
+    default:
+      return Error::unavailable("{}: {}", origin_, text);
+  }
+}
+
+std::string CurlRequest::redirect() const {
+  char* url = nullptr;
+  curl().easy_getinfo(easy_, CURLINFO_REDIRECT_URL, &url);
+  return url != nullptr ? url : "";
+}
+
+bool HeadParser::add(CURL* easy, std::string_view line) {
+  if ((bytes_ += line.size()) > kMostHeaders) return false;
+  while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
+  if (line.starts_with("HTTP/")) {
+    head.headers.clear();
+  } else if (line.empty()) {
+    curl().easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &head.status);
+    if (head.status < 200) return true;
+    complete_ = true;
+    curl_off_t seconds = 0;
+    curl().easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds);
+    head.retry_after = static_cast<long>(seconds);
+  } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
+    std::string_view value = line.substr(colon + 1);
+    while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
+    head.headers.emplace_back(lower(line.substr(0, colon)), value);
+  }
+  return true;
+}
+
+}  // namespace dadi::registry

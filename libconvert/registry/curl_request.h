@@ -1,0 +1,57 @@
+// What libcurl is told of one request, whichever way it is sent. For libconvert/registry alone.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "libconvert/registry/curl.h"
+#include "libconvert/registry/http.h"
+
+namespace dadi::registry {
+
+struct FreeList {
+  void operator()(curl_slist* list) const { curl().slist_free_all(list); }
+};
+
+// A request on an easy handle: its options, and what is kept for as long as it runs. One thread at a time.
+class CurlRequest {
+ public:
+  // Sets the handle's options; without `with_authorization` neither credentials nor certificates go along. Borrows
+  // handle, request.body and `access`.
+  CurlRequest(CURL* easy, const HttpRequest& request, const Access& access, bool with_authorization);
+
+  template <typename T>
+  void set(CURLoption option, T value) {
+    curl().easy_setopt(easy_, option, value);
+  }
+
+  // What a failed transfer means.
+  Error error_of(CURLcode code) const;
+  // Where a redirect leads, or "".
+  std::string redirect() const;
+  const std::string& origin() const { return origin_; }
+
+ private:
+  void add_header(const std::string& header);
+
+  CURL* easy_;
+  std::string origin_;
+  std::unique_ptr<curl_slist, FreeList> headers_;
+  std::array<char, CURL_ERROR_SIZE> detail_{};
+};
+
+// The head of an answer, line by line.
+class HeadParser {
+ public:
+  // A line as libcurl passes it on. False: there are too many.
+  bool add(CURL* easy, std::string_view line);
+  bool complete() const { return complete_; }
+
+  HttpHead head;
+
+ private:
+  std::size_t bytes_ = 0;
+  bool complete_ = false;
+};
+
+}  // namespace dadi::registry

@@ -1,0 +1,90 @@
+"""Attaching images that are on a registry."""
+import json
+import pathlib
+import subprocess
+
+import harness
+from attaching import Attached
+from harness import DENIED, NETWORK
+from images import entry, read_manifest
+from registries import PASSWORD, USER, Registry, make_authority
+
+
+class LazyAttach(Attached):
+    def setUp(self):
+        super().setUp()
+        self.env.update(DADI_CACHE_DIR=str(self.folder / "cache"), REGISTRY_AUTH_FILE=str(self.folder / "auth.json"),
+                        DADI_VIRTUAL_SIZE="256M")  # devices are read as a whole
+        self.ca, cert, key = make_authority(self.folder)
+        self.registry = Registry(self, tls=(cert, key), password=True)
+        self.env["DADI_CA_FILE"] = str(self.ca)
+        (self.folder / "password").write_text(PASSWORD + "\n")
+        with open(self.folder / "password", "rb") as file:
+            self.dadi("login", "-u", USER, self.registry.host, stdin=file)
+        self.at = f"docker://{self.registry.host}/a:1"
+        self.dadi("push", self.image(), self.at)
+
+    def device_digest(self, device):
+        return harness.sha256_of(device)
+
+    def exported(self):
+        self.dadi("export", "oci:image", "disk")
+        return harness.sha256_of(self.folder / "disk")
+
+    def test_an_image_is_mounted_from_its_registry_and_says_what_that_cost(self):
+        mount = self.folder / "mnt"
+        run = self.dadi("attach", "-v", "--name", "web", "--mount", mount, self.at)
+        self.assertRegex(run.stderr, r"opened with \d+ requests, \d+ bytes, in [\d.]+ s")
+        self.assertEqual((mount / "etc/hostname").read_text(), "small\n")
+        stats = self.dadi("stats", "--json", "web").json[0]["registry"]
+        self.assertGreaterEqual(stats["requests"], stats["opening"]["requests"])
+        self.assertGreater(stats["bytes"], 0)
+        self.assertIn("dadi_registry_requests_total", self.dadi("stats", "--prometheus").text)
+        self.assertEqual(self.device_digest(self.listed("web")["device"]), self.exported())
+        self.dadi("detach", "web")
+        self.assert_nothing_is_left()
+
+    def test_no_secret_is_in_the_state_folder_the_cache_the_log_or_a_command_line(self):
+        self.attach("--name", "web", self.at)
+        pid = self.listed("web")["pid"]
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        for path in [*self.state.rglob("*"), *(self.folder / "cache").rglob("*")]:
+            if path.is_file():
+                words += path.read_bytes()
+        self.assertNotIn(PASSWORD.encode(), words)
+        self.assertNotIn(json.loads((self.folder / "auth.json").read_text())["auths"][self.registry.host]["auth"].encode(), words)
+
+    def test_a_tag_that_moves_does_not_change_the_device(self):
+        device = self.attach("--name", "old", self.at)
+        self.dadi("push", self.image("other", [[entry("other", b"x" * 50_000)]]), self.at)
+        self.assertEqual(self.device_digest(device), self.exported())
+        spec = json.loads(next(self.state.glob("dadi/devices/*/device.json")).read_text())
+        self.assertIn(read_manifest(self.folder / "image")[1]["digest"], spec["reference"])
+        self.assertNotEqual(self.attach("--name", "new", self.at), device)
+
+    def test_each_attach_proves_that_it_may_read_the_image(self):
+        self.attach("--name", "web", "--download", self.at)
+        self.dadi("logout", self.registry.host)
+        self.fails(DENIED, "attach", "--name", "again", self.at, says="hint: dadi login")
+        self.assertEqual([one["name"] for one in self.ps()], ["web"])
+
+    def test_a_dadid_can_follow_when_the_registry_is_gone_and_all_is_cached(self):
+        device = self.attach("--name", "web", self.at)
+        self.device_digest(device)  # reads all of it
+        self.registry.stop()
+        folder = next(self.state.glob("dadi/devices/*"))
+        program = pathlib.Path(harness.BINARY).parent / "dadid"
+        run = subprocess.run([program, "--check-resume", folder], env=self.env, capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.fails(NETWORK, "attach", "--name", "again", self.at)
+
+    def test_after_a_download_the_registry_is_not_needed(self):
+        device = self.attach("--name", "web", "--download", self.at)
+        log = next(self.state.glob("dadi/devices/*/log"))
+        self.wait_until(lambda: "all of the image is on this host" in log.read_text())
+        self.registry.stop()
+        self.assertEqual(self.device_digest(device), self.exported())
+
+
+if __name__ == "__main__":
+    harness.main()
