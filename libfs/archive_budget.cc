@@ -2,11 +2,11 @@
 
 namespace dadi::fs {
 
-Result<void> ArchiveBudget::take_entry() {
-  if (entries_ == limits_.entries)
+Result<void> ArchiveBudget::take_entries(std::uint64_t count) {
+  if (count > limits_.entries - entries_)
     return Error::exhausted("more than {} entries in the image's layers", limits_.entries)
         .with_hint("if the image is to be trusted, allow more with --max-entries");
-  ++entries_;
+  entries_ += count;
   return {};
 }
 

@@ -19,9 +19,11 @@ class ArchiveBudget {
  public:
   explicit ArchiveBudget(ArchiveLimits limits) : limits_(limits) {}
 
-  // One more entry, or so many bytes more, were read. Errors: exhausted, with a hint.
-  Result<void> take_entry();
+  // So many more entries or bytes were read. Errors: exhausted, with a hint.
+  Result<void> take_entries(std::uint64_t count);
   Result<void> take(Bytes size);
+
+  Bytes size() const { return size_; }  // what was taken
 
  private:
   ArchiveLimits limits_;

@@ -162,7 +162,7 @@ Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
   path_ = entry_path(entry_.get(), headers);
   DADI_TRY(auto entry, translate_entry(entry_.get(), headers).context("entry {}", in_quotes(path_)));
   input_.forget();
-  if (budget_ != nullptr) DADI_CHECK(budget_->take_entry().context("entry {}", in_quotes(path_)));
+  if (budget_ != nullptr) DADI_CHECK(budget_->take_entries(1).context("entry {}", in_quotes(path_)));
   if (entry.hardlink && archive_entry_size(entry_.get()) > 0) DADI_CHECK(check_hardlink_body());
 
   has_content_ = !entry.hardlink && entry.attributes.type == FileType::kRegular;

@@ -1,6 +1,5 @@
-// dadi cache ls|prune|verify: the blocks of remote images that this host keeps
-#include <ctime>
-
+// dadi cache ls|prune|verify: the blocks of remote images that this host keeps, and the layers that it has converted
+#include "apps/dadi/cache_layers.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/table.h"
@@ -26,25 +25,18 @@ Result<std::unique_ptr<DiskCache>> open_cache(const CacheOptions& options) {
   return opened;
 }
 
-std::string local_time(std::uint32_t stamp) {
-  if (stamp == 0) return "-";
-  const std::time_t seconds = stamp;
-  std::tm local{};
-  char text[32];
-  if (::localtime_r(&seconds, &local) == nullptr) return "?";
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M", &local)};
-}
-
 Result<void> list_cache(Session& session, const CacheOptions& options) {
   DADI_TRY(const auto opened, open_cache(options));
   std::vector<DiskCache::Entry> entries;
   if (opened) {
     DADI_TRY(entries, opened->list());
   }
+  DADI_TRY(const auto layers, open_layers(options.folder));
   if (session.options.json) {
     Json all = Json::array();
     for (const auto& entry : entries)
-      all.push_back({{"digest", "sha256:" + entry.hex},
+      all.push_back({{"kind", "blocks"},
+                     {"digest", "sha256:" + entry.hex},
                      {"size", entry.size.value},
                      {"cached", entry.cached.value},
                      {"on_disk", entry.room.value},
@@ -53,6 +45,7 @@ Result<void> list_cache(Session& session, const CacheOptions& options) {
                      {"whole", entry.whole},
                      {"in_use", entry.in_use},
                      {"last_used", entry.last_used}});
+    if (layers) list_layers(*layers, all);
     session.answer(all);
     return {};
   }
@@ -63,6 +56,7 @@ Result<void> list_cache(Session& session, const CacheOptions& options) {
                format_size(entry.room), entry.whole ? "yes" : "no", entry.in_use ? "yes" : "no",
                local_time(entry.last_used)});
   session.out().text(table.render());
+  if (layers) print_layers(session, *layers);
   return {};
 }
 
@@ -83,10 +77,15 @@ Result<void> prune(Session& session, const CacheOptions& options) {
     DADI_TRY(const Bytes after, room());
     freed = before > after ? before - after : Bytes{};
   }
+  DADI_TRY(const auto layers, open_layers(options.folder));
+  layer_cache::LayerStore::Removed removed;
+  if (layers) removed = layers->shrink(most, std::chrono::system_clock::now());
+  freed += removed.size;
   if (session.options.json) {
-    session.answer({{"chunks", chunks}, {"bytes", freed.value}});
+    session.answer({{"chunks", chunks}, {"layers", removed.layers}, {"bytes", freed.value}});
   } else {
-    session.out().print("removed {}, {}\n", format_count(chunks, "chunk"), format_size(freed));
+    session.out().print("removed {} and {}, {}\n", format_count(chunks, "chunk"), format_count(removed.layers, "layer"),
+                        format_size(freed));
   }
   return {};
 }
@@ -102,7 +101,8 @@ Result<void> verify_cache(Session& session, const CacheOptions& options) {
   for (const auto& entry : entries) {
     DADI_TRY(const auto verified, opened->verify(entry.hex, session.read_context()).context("sha256:{}", entry.hex));
     damaged += verified.damaged;
-    all.push_back({{"digest", "sha256:" + entry.hex},
+    all.push_back({{"kind", "blocks"},
+                   {"digest", "sha256:" + entry.hex},
                    {"sound", verified.sound},
                    {"damaged", verified.damaged},
                    {"whole", verified.whole}});
@@ -110,9 +110,15 @@ Result<void> verify_cache(Session& session, const CacheOptions& options) {
       session.out().print("sha256:{}  {} sound, {} damaged{}\n", entry.hex.substr(0, 12), verified.sound,
                           verified.damaged, verified.whole ? ", whole" : "");
   }
+  DADI_TRY(const auto layers, open_layers(options.folder));
+  std::uint64_t damaged_layers = 0;
+  if (layers) {
+    DADI_TRY(damaged_layers, verify_layers(session, *layers, all));
+  }
   if (session.options.json) session.answer(all);
-  if (damaged > 0)
-    return Error::corruption("{} damaged, and dropped: they are fetched again", format_count(damaged, "chunk"));
+  if (damaged + damaged_layers > 0)
+    return Error::corruption("{} and {} damaged, and dropped: they are fetched, or converted, again",
+                             format_count(damaged, "chunk"), format_count(damaged_layers, "layer"));
   return {};
 }
 
@@ -123,7 +129,7 @@ void add_cache(CommandLine& line, Session& session) {
   const auto add_folder = [&](Command& command) {
     command.option("--cache-dir", options.folder, "DIR", "The cache's folder");
   };
-  auto group = line.add("cache", "The blocks of remote images that this host keeps",
+  auto group = line.add("cache", "Blocks of remote images and converted layers that this host keeps",
                         "dadi cache ls\n"
                         "dadi cache prune --max-size 1G\n"
                         "dadi cache verify");
@@ -137,7 +143,7 @@ void add_cache(CommandLine& line, Session& session) {
                            "dadi cache prune --max-size 1G\n"
                            "dadi cache prune");
   add_folder(pruning);
-  pruning.option("--max-size", options.max_size, "SIZE", "What may stay, on disk");
+  pruning.option("--max-size", options.max_size, "SIZE", "What may stay of the blocks, and of the layers");
   pruning.run([&] { session.finish(prune(session, options).context("cache prune")); });
 
   auto verifying = group.add("verify", "Read everything that is kept, and drop what is damaged",

@@ -9,6 +9,7 @@
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/compression.h"
+#include "apps/dadi/conversion_cache.h"
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/table.h"
 #include "libconvert/registry/image_store.h"
@@ -30,6 +31,7 @@ struct ConvertCommand {
   std::string digest_file;
   unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
   bool dry_run = false;
+  ConversionCacheOptions cache;
   RegistryOptions registry;
 };
 
@@ -49,8 +51,9 @@ class ConvertProgress final : public pipeline::ConvertObserver {
   void layer_read(std::size_t number, Bytes compressed) override { tasks_[number]->set_done(compressed); }
   void layer_finished(std::size_t number, const pipeline::ConvertedLayer& layer) override {
     tasks_[number]->finish();
-    session_.detail(fmt::format("{} entries, {} segments, {} of blocks in {}", layer.entries, layer.segments,
-                                format_size(layer.data), format_size(layer.result.size)));
+    session_.detail(fmt::format("{}{} entries, {} segments, {} of blocks in {}", layer.cached ? "from the cache: " : "",
+                                layer.entries, layer.segments, format_size(layer.data),
+                                format_size(layer.result.size)));
   }
   void note(const std::string& text) override { session_.note(text); }
 
@@ -83,7 +86,8 @@ Json layer_json(const pipeline::ConvertedLayer& layer) {
           {"size", layer.result.size.value},
           {"entries", layer.entries},
           {"segments", layer.segments},
-          {"data_size", layer.data.value}};
+          {"data_size", layer.data.value},
+          {"cached", layer.cached}};
 }
 
 void answer(Session& session, const std::string& destination, const pipeline::ConvertResult& result) {
@@ -126,20 +130,26 @@ Result<void> show_plan(Session& session, const oci::ImageSource& source, const p
 }
 
 Result<void> run_convert(Session& session, const ConvertCommand& command) {
-  DADI_TRY(const pipeline::ConvertOptions options, parse_options(session, command));
+  DADI_TRY(pipeline::ConvertOptions options, parse_options(session, command));
   DADI_TRY(const oci::Reference from, parse_image_reference(session, command.source));
   const registry::Access access = registry_access(session, command.registry);
   DADI_TRY(const auto source, registry::open_source(from, access));
   if (command.dry_run) return show_plan(session, *source, options);
   if (command.destination.empty()) return Error::invalid_argument("where to? DST is missing");
   DADI_TRY(const oci::Reference to, oci::parse_reference(command.destination));
-  DADI_TRY(const auto destination, registry::open_destination(to, access).context("{}", to.to_string()));
+  DADI_TRY(const OpenedConversionCache cache, open_conversion_cache(session, command.cache, access));
+  options.cache = cache.cache.get();
+  registry::Access writing = access;
+  if (cache.from && cache.from->host == to.host && cache.from->repository != to.repository)
+    writing.mount_from = cache.from->repository;
+  DADI_TRY(const auto destination, registry::open_destination(to, writing).context("{}", to.to_string()));
   ConvertProgress observer(session);
   DADI_TRY(const pipeline::ConvertResult result, pipeline::convert(*source, *destination, options, observer));
   if (!command.digest_file.empty()) {
     DADI_CHECK(replace_file(command.digest_file, as_bytes(result.root.digest.to_string() + "\n")));
   }
   answer(session, to.to_string(), result);
+  finish_conversion_cache(session, cache, to, access);
   return {};
 }
 
@@ -166,6 +176,7 @@ void add_convert(CommandLine& line, Session& session) {
       .option("-j,--jobs", options.jobs, "N", "Threads that compress; changes no byte of the result")
       .at_least(1)
       .flag("--dry-run", options.dry_run, "Only show what would be converted");
+  add_conversion_cache_options(command, options.cache);
   add_registry_options(command, options.registry);
   command.run([&] { session.finish(run_convert(session, options).context("convert {}", options.source)); });
 }

@@ -1,6 +1,8 @@
 // Where an image comes from and where it goes: the seams between a conversion and the stores.
 #pragma once
 
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -46,6 +48,11 @@ class ImageDestination {
 
   // Whether the blob is there already, from an earlier image or from this one: then it need not be created.
   virtual Result<bool> has_blob(const Digest& digest, Bytes size) = 0;
+
+  // Told of every blob that is created from now on and finished, within its finish(), while the file still is what and
+  // where it is then: who wants to keep the content links or copies it. Several threads at once. None: no longer.
+  using Finished = std::function<void(const std::filesystem::path& file, const BlobIdentity& blob)>;
+  virtual void on_finished(Finished told) = 0;
 
   // Publishes the blobs and then the image under the reference's tag ("latest" when it has none), replacing an image of
   // that tag; all or nothing. Other tags stay, those that other processes add meanwhile too. Call at most once.

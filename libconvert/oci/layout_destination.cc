@@ -48,6 +48,7 @@ class LayoutDestination final : public ImageDestination {
       : folder_(std::move(folder)), tag_(std::move(tag)), created_(std::move(created)), staged_(std::move(staged)) {}
 
   Result<std::unique_ptr<BlobSink>> create_blob(Bytes head_size) override { return staged_.create(head_size); }
+  void on_finished(Finished told) override { staged_.on_finished(std::move(told)); }
 
   Result<bool> has_blob(const Digest& digest, Bytes size) override {
     if (staged_.contains(digest, size)) return true;
@@ -64,19 +65,35 @@ class LayoutDestination final : public ImageDestination {
     for (const auto& [digest, size] : relied_on_)
       if (!staged_.contains(digest, size) && !has_size(folder_ / blob_path(digest), size))
         return Error::io("blob {} is not in {} any more", digest.to_string(), folder_.string());
+    // Taken away again, unless all goes well, from the last to the first.
+    Published layout_file;
+    DADI_CHECK(publish_layout_file(layout_file));
     DADI_TRY(auto blob_folders, CreatedFolders::create(folder_ / "blobs" / "sha256"));
     Published published;
     DADI_CHECK(publish_blobs(published));
-    for (const fs::path& parent : blob_folders.parents()) DADI_CHECK(sync_directory(parent));
-    DADI_CHECK(publish_documents(root, published));
+    DADI_CHECK(publish_index(root));
+    // From here on the image is there; only its durability is left.
     published.keep();
     blob_folders.keep();
+    layout_file.keep();
+    DADI_CHECK(sync_directory(folder_));
     for (const fs::path& parent : created_.parents()) DADI_CHECK(sync_directory(parent));
     created_.keep();
-    return {};
+    // Whoever made the folder may have been killed before that was durable. If it was somebody else, that is not ours.
+    auto durable = sync_directory(folder_.has_parent_path() ? folder_.parent_path() : ".");
+    return !durable && durable.error().code() == ErrorCode::kDenied ? Result<void>() : durable;
   }
 
  private:
+  // First, and durable before all else: a folder with blobs that is no layout would be somebody else's to the next run.
+  Result<void> publish_layout_file(Published& published) {
+    if (FolderTree(folder_).contains(kLayoutFile)) return {};
+    DADI_TRY(const fs::path staged, staged_.write_document(kLayoutFile, kLayoutContent));
+    DADI_CHECK(rename_file(staged, folder_ / kLayoutFile));
+    published.add(folder_ / kLayoutFile);
+    return sync_directory(folder_);
+  }
+
   Result<void> publish_blobs(Published& published) {
     DADI_TRY(const auto blobs, staged_.list());
     for (const StagedBlobs::Blob& blob : blobs) {
@@ -85,17 +102,14 @@ class LayoutDestination final : public ImageDestination {
       DADI_CHECK(rename_file(blob.path, target));
       published.add(target);
     }
-    return sync_directory(folder_ / "blobs" / "sha256");
+    for (const fs::path& made : {folder_ / "blobs" / "sha256", folder_ / "blobs", folder_})
+      DADI_CHECK(sync_directory(made));
+    return {};
   }
 
-  // oci-layout if it is missing, and index.json, which makes the image visible.
-  Result<void> publish_documents(const Descriptor& root, Published& published) {
+  // index.json, which makes the image visible.
+  Result<void> publish_index(const Descriptor& root) {
     const FolderTree tree(folder_);
-    if (!tree.contains(kLayoutFile)) {
-      DADI_TRY(const fs::path staged, staged_.write_document(kLayoutFile, kLayoutContent));
-      DADI_CHECK(rename_file(staged, folder_ / kLayoutFile));
-      published.add(folder_ / kLayoutFile);
-    }
     std::vector<std::byte> before;
     if (tree.contains(kIndexFile)) {
       DADI_TRY(before, read_file(tree, kIndexFile, kIndexLimit));
@@ -103,10 +117,7 @@ class LayoutDestination final : public ImageDestination {
     DADI_TRY(const std::string after, index_with(as_text(before), root, tag_).context("index.json"));
     if (after == as_text(before)) return {};
     DADI_TRY(const fs::path staged, staged_.write_document(kIndexFile, after));
-    DADI_CHECK(rename_file(staged, folder_ / kIndexFile));
-    // From here on the image is there; only its durability is left.
-    published.keep();
-    return sync_directory(folder_);
+    return rename_file(staged, folder_ / kIndexFile);
   }
 
   fs::path folder_;

@@ -6,6 +6,29 @@
 
 namespace dadi::oci {
 
+namespace {
+
+// Tells where a finished file is.
+class TellingSink final : public BlobSink {
+ public:
+  TellingSink(std::unique_ptr<BlobSink> file, std::filesystem::path folder, ImageDestination::Finished told)
+      : file_(std::move(file)), folder_(std::move(folder)), told_(std::move(told)) {}
+
+  Result<void> write(std::span<const std::byte> data) override { return file_->write(data); }
+  Result<BlobIdentity> finish(std::span<const std::byte> head) override {
+    DADI_TRY(const BlobIdentity blob, file_->finish(head));
+    told_(folder_ / blob.digest.hex(), blob);
+    return blob;
+  }
+
+ private:
+  std::unique_ptr<BlobSink> file_;
+  std::filesystem::path folder_;
+  ImageDestination::Finished told_;
+};
+
+}  // namespace
+
 Result<StagedBlobs> StagedBlobs::create(const std::filesystem::path& parent, FileBlobSink::Durable durable) {
   DADI_TRY(StagingFolder folder, StagingFolder::create(parent));
   return StagedBlobs(std::move(folder), durable);
@@ -13,7 +36,8 @@ Result<StagedBlobs> StagedBlobs::create(const std::filesystem::path& parent, Fil
 
 Result<std::unique_ptr<BlobSink>> StagedBlobs::create(Bytes head_size) const {
   DADI_TRY(auto sink, FileBlobSink::create(folder(), head_size, &Digest::hex, durable_));
-  return std::unique_ptr<BlobSink>(std::move(sink));
+  if (!told_) return std::unique_ptr<BlobSink>(std::move(sink));
+  return std::unique_ptr<BlobSink>(std::make_unique<TellingSink>(std::move(sink), folder(), told_));
 }
 
 bool StagedBlobs::contains(const Digest& digest, Bytes size) const {

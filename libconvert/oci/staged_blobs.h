@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "libconvert/oci/image_store.h"
 #include "libconvert/oci/staging.h"
 #include "libformat/base/digest.h"
 #include "libformat/base/units.h"
@@ -26,6 +27,8 @@ class StagedBlobs {
   static Result<StagedBlobs> create(const std::filesystem::path& parent, FileBlobSink::Durable durable);
 
   Result<std::unique_ptr<BlobSink>> create(Bytes head_size) const;
+  // See ImageDestination.
+  void on_finished(ImageDestination::Finished told) { told_ = std::move(told); }
   bool contains(const Digest& digest, Bytes size) const;
   // The finished ones, ordered by digest.
   Result<std::vector<Blob>> list() const;
@@ -39,6 +42,7 @@ class StagedBlobs {
 
   StagingFolder folder_;
   FileBlobSink::Durable durable_;
+  ImageDestination::Finished told_;
 };
 
 }  // namespace dadi::oci

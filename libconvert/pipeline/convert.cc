@@ -3,6 +3,7 @@
 #include "libconvert/oci/converted.h"
 #include "libconvert/pipeline/layers_ahead.h"
 #include "libconvert/pipeline/layers_behind.h"
+#include "libconvert/pipeline/reused_layers.h"
 #include "libfs/writer/ext2_file_system.h"
 
 namespace dadi::pipeline {
@@ -17,6 +18,21 @@ std::string brief_size(Bytes size) {
     if (size.value % (std::uint64_t{1} << shift) == 0) return fmt::format("{}{}", size.value >> shift, unit);
   return fmt::format("{}", size.value);
 }
+
+// While it lives, the cache takes hold of what is written to the destination.
+class HeldFiles {
+ public:
+  HeldFiles(layer_cache::ConversionCache* cache, oci::ImageDestination& destination) : destination_(destination) {
+    if (cache == nullptr) return;
+    destination.on_finished([cache](const auto& file, const BlobIdentity& blob) { cache->hold(file, blob); });
+  }
+  ~HeldFiles() { destination_.on_finished({}); }
+  HeldFiles(const HeldFiles&) = delete;
+  HeldFiles& operator=(const HeldFiles&) = delete;
+
+ private:
+  oci::ImageDestination& destination_;
+};
 
 class ImageConversion {
  public:
@@ -41,20 +57,27 @@ class ImageConversion {
   Result<std::vector<ConvertedLayer>> convert_layers(const oci::SelectedImage& image) {
     const auto& diff_ids = image.config.diff_ids();
     const std::vector<Digest> chain = oci::chain_ids(diff_ids);
-    fs::PlannedStack stack(options_.virtual_size);
     fs::ArchiveBudget budget(options_.limits);
-    LayersAhead ahead(source_, image, options_, observer_);
+    DADI_TRY(ReusedLayers reused, reuse_layers(image, chain, destination_, family_, options_, budget, observer_));
+    fs::PlannedStack stack =
+        reused.device ? fs::PlannedStack(std::move(reused.device)) : fs::PlannedStack(options_.virtual_size);
+    const HeldFiles held(options_.cache, destination_);
+    LayersAhead ahead(source_, image, options_, observer_, reused.layers.size());
     LayersBehind behind(family_);
-    std::vector<ConvertedLayer> converted;
+    std::vector<ConvertedLayer> converted = std::move(reused.layers);
+    for (std::size_t i = 0; i < converted.size(); ++i) tell_of_times(i, converted[i]);
     const auto collect = [&](std::size_t most_behind) -> Result<void> {
       while (behind.size() > most_behind || behind.first_is_done()) {
         DADI_TRY(ConvertedLayer layer, behind.take_first());
-        report(converted.size(), layer);
+        const std::size_t number = converted.size();
+        keep(layer, number, chain[number]);
+        observer_.layer_finished(number, layer);
+        tell_of_times(number, layer);
         converted.push_back(std::move(layer));
       }
       return {};
     };
-    for (std::size_t i = 0; i < diff_ids.size(); ++i) {
+    for (std::size_t i = converted.size(); i < diff_ids.size(); ++i) {
       const oci::Descriptor& layer = image.manifest.layers[i];
       const LayerTask task{i, layer, diff_ids[i], chain[i], i == 0 ? nullptr : &chain[i - 1], budget};
       bool out_of_room = false;
@@ -75,8 +98,21 @@ class ImageConversion {
     return fmt::format("layer {} ({})", number + 1, layer.digest.brief());
   }
 
-  void report(std::size_t number, const ConvertedLayer& layer) {
-    observer_.layer_finished(number, layer);
+  void keep(const ConvertedLayer& layer, std::size_t number, const Digest& chain_id) {
+    if (options_.cache == nullptr) return;
+    const layer_cache::CachedLayer cached{.key = key_of_layer(chain_id, options_),
+                                          .blob = {layer.result.digest, layer.result.size},
+                                          .entries = layer.entries,
+                                          .segments = layer.segments,
+                                          .data = layer.data,
+                                          .clamped_times = layer.clamped_times,
+                                          .archive = layer.archive};
+    if (const auto kept = options_.cache->keep(cached, number); !kept)
+      observer_.note(fmt::format("layer {} is not kept in the cache: {}", number + 1, kept.error().message()));
+    options_.cache->use(cached);
+  }
+
+  void tell_of_times(std::size_t number, const ConvertedLayer& layer) {
     if (layer.clamped_times > 0)
       observer_.note(
           fmt::format("layer {}: times of {} entries are outside of what ext4 can hold, 1901 to 2446; the "

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "libconvert/layer_cache/conversion_cache.h"
 #include "libconvert/oci/image.h"
 #include "libconvert/oci/image_store.h"
 #include "libconvert/oci/media_types.h"
@@ -23,8 +24,9 @@ struct ConvertOptions {
   zfile::Options compression;
   std::optional<oci::Family> media_types;  // default: those of the source
   oci::SelectOptions select;
-  fs::ArchiveLimits limits;  // of each image
-  unsigned jobs = 1;         // threads that compress; changes no byte of the result
+  fs::ArchiveLimits limits;                       // of each image
+  unsigned jobs = 1;                              // threads that compress; changes no byte of the result
+  layer_cache::ConversionCache* cache = nullptr;  // borrowed; changes no byte of the result
   std::stop_token stop;
 };
 
@@ -35,6 +37,8 @@ struct ConvertedLayer {
   std::uint64_t segments = 0;       // index records, zeroed ones included
   Bytes data;                       // uncompressed, in the block layer
   std::uint64_t clamped_times = 0;  // entries with times that ext4 cannot hold
+  Bytes archive;                    // the source's layer, uncompressed
+  bool cached = false;              // neither read nor converted now
 };
 
 struct ConvertedImage {

@@ -34,6 +34,7 @@ fs::FormatOptions format_options(Bytes size, const Digest& chain_id) {
 Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& destination, const LayerTask& task,
                                 fs::PlannedStack& stack, CompressionWorkers& workers, const ConvertOptions& options,
                                 bool& out_of_room) {
+  const Bytes taken_before = task.budget.size();
   DADI_TRY(auto archive, fs::LayerArchive::open(stream, &task.budget));
 
   lsmt::LayerInfo info;
@@ -61,7 +62,8 @@ Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& desti
                                 .entries = planner->entries(),
                                 .segments = summary.records,
                                 .data = summary.data,
-                                .clamped_times = planner->clamped_times()}};
+                                .clamped_times = planner->clamped_times(),
+                                .archive = task.budget.size() - taken_before}};
 }
 
 Result<ConvertedLayer> finish_layer(PlannedLayer planned, oci::Family family) {

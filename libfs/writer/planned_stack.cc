@@ -50,7 +50,7 @@ void set(Runs& runs, BlockNumber start, BlockNumber end, bool zero) {
 
 }  // namespace
 
-Result<void> PlannedStack::read_at(Sectors at, std::span<std::byte> out, const ReadContext&) const {
+Result<void> PlannedStack::read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const {
   if (at > size_ || whole_sectors(out) > size_ - at) return Error::io("read past the end of the device");
   while (!out.empty()) {
     const BlockNumber block = at.value / kSectorsPerBlock;
@@ -60,9 +60,14 @@ Result<void> PlannedStack::read_at(Sectors at, std::span<std::byte> out, const R
       std::memcpy(piece.data(), content.data() + skip, piece.size());
     } else {
       auto run = runs_.upper_bound(block);
-      if (run != runs_.begin() && (--run)->second.end > block && !run->second.zero)
+      const bool planned = run != runs_.begin() && (--run)->second.end > block;
+      if (planned && !run->second.zero)
         return Error::internal("block {} is file data, which planning does not keep", block);
-      std::ranges::fill(piece, std::byte{0});
+      if (!planned && finished_) {
+        DADI_CHECK(finished_->read_at(at, piece, context));
+      } else {
+        std::ranges::fill(piece, std::byte{0});
+      }
     }
     at += whole_sectors(piece);
     out = out.subspan(piece.size());
@@ -79,7 +84,10 @@ Result<Extent> PlannedStack::next_extent(Sectors at) const {
     if (run.end > block) return Extent{run.zero ? Extent::Kind::kZero : Extent::Kind::kData, sector_of(run.end) - at};
   }
   const Sectors end = next == runs_.end() ? size_ : sector_of(next->first);
-  return Extent{Extent::Kind::kHole, end - at};
+  if (!finished_) return Extent{Extent::Kind::kHole, end - at};
+  DADI_TRY(Extent extent, finished_->next_extent(at));
+  extent.length = std::min(extent.length, end - at);
+  return extent;
 }
 
 void PlannedStack::absorb(Layer&& layer) {

@@ -1,10 +1,11 @@
-// What the layers planned so far left behind: the device below the next layer, from memory. It keeps every metadata
-// block, and of file data only where there is some: planning never reads that. Planning on it gives the same layer as
-// planning on the finished blobs.
+// What the layers planned so far left behind: the device below the next layer, from memory, over the finished blobs of
+// layers that were not planned here. It keeps every metadata block, and of file data only where there is some: planning
+// never reads that. Planning on it gives the same layer as planning on the finished blobs.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 
 #include "libfs/writer/layer_device.h"
 
@@ -15,9 +16,12 @@ class PlannedStack final : public BlockReader {
  public:
   // An empty device: no layer yet. REQUIRES: size is a multiple of the block size.
   explicit PlannedStack(Bytes size) : size_(whole_sectors(size)) {}
+  // The device that finished layers make. REQUIRES: as above.
+  explicit PlannedStack(std::shared_ptr<const BlockReader> finished)
+      : size_(finished->size()), finished_(std::move(finished)) {}
 
   Sectors size() const override { return size_; }
-  // Errors: internal (file data of a layer was asked for).
+  // Errors: internal (file data of a planned layer was asked for), those of the finished layers.
   Result<void> read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const override;
   Result<Extent> next_extent(Sectors at) const override;
 
@@ -51,6 +55,7 @@ class PlannedStack final : public BlockReader {
   using Runs = std::map<BlockNumber, Layer::Run>;
 
   Sectors size_;
+  std::shared_ptr<const BlockReader> finished_;  // null: nothing lies below
   Runs runs_;
   BlockStore metadata_;
 };

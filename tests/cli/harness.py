@@ -44,9 +44,10 @@ class Run:
 
 
 def environment(**changes):
-    """The environment that dadi runs in: nothing of the user's own settings, and `changes` (None removes)."""
+    """The environment that dadi runs in: nothing of the user's own settings, layers converted anew, and `changes` (None
+    removes)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("DADI_")}
-    env.update({"XDG_CONFIG_HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent", "NO_COLOR": "1",
+    env.update({"XDG_CONFIG_HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent", "DADI_LAYER_CACHE": "0", "NO_COLOR": "1",
                 "ASAN_OPTIONS": f"exitcode={SANITIZER_STATUS}", "LSAN_OPTIONS": f"exitcode={SANITIZER_STATUS}:print_suppressions=0:suppressions={LEAKS_OF_OTHERS}",
                 "UBSAN_OPTIONS": f"exitcode={SANITIZER_STATUS}:print_stacktrace=1",
                 "TSAN_OPTIONS": f"exitcode={SANITIZER_STATUS}"})

@@ -130,7 +130,7 @@ class Judge:
         top = self.folder / "program"
         shutil.rmtree(top, ignore_errors=True)
         Layout(top / "source").add_image([tar.read_bytes() for tar in tars])
-        commands = [["convert", "--virtual-size", str(size), f"oci:{top}/source", f"oci:{top}/image"],
+        commands = [["convert", "--no-cache", "--virtual-size", str(size), f"oci:{top}/source", f"oci:{top}/image"],
                     ["check", f"oci:{top}/image"], ["verify", f"oci:{top}/source", f"oci:{top}/image"],
                     ["export", f"oci:{top}/image", top / "disk"]]
         for command in commands:
