@@ -218,6 +218,10 @@ Command& Command::optional_argument(const std::string& name, std::string& value,
   return added(app_->add_option(name, value, help)->capture_default_str());
 }
 
+Command& Command::arguments(const std::string& name, std::vector<std::string>& values, const std::string& help) {
+  return added(app_->add_option(name, values, help)->required());
+}
+
 Command& Command::option(const std::string& names, std::string& value, const std::string& placeholder,
                          const std::string& help) {
   return added(app_->add_option(names, value, help)->type_name(placeholder)->capture_default_str());
@@ -239,6 +243,11 @@ Command& Command::one_of(const std::vector<std::string>& values) {
 
 Command& Command::at_least(unsigned value) {
   last_->check(CLI::Range(value, std::numeric_limits<unsigned>::max()).description(""));
+  return *this;
+}
+
+Command& Command::required() {
+  last_->required();
   return *this;
 }
 

@@ -27,6 +27,8 @@ class Command {
   // Words that come in order.
   Command& argument(const std::string& name, std::string& value, const std::string& help);
   Command& optional_argument(const std::string& name, std::string& value, const std::string& help);
+  // One or more.
+  Command& arguments(const std::string& name, std::vector<std::string>& values, const std::string& help);
 
   // "--name" or "-n,--name"; `placeholder` stands for the value in help.
   Command& option(const std::string& names, std::string& value, const std::string& placeholder,
@@ -37,6 +39,8 @@ class Command {
   // Of the option that was declared last: what it may be.
   Command& one_of(const std::vector<std::string>& values);
   Command& at_least(unsigned value);
+  // Of the option that was declared last: it must be there.
+  Command& required();
   // Of the flag that was declared last: not together with the one before it.
   Command& instead_of_previous();
 

@@ -21,6 +21,7 @@ void add_stats(CommandLine& line, Session& session);
 void add_doctor(CommandLine& line, Session& session);
 void add_upgrade(CommandLine& line, Session& session);
 void add_cache(CommandLine& line, Session& session);
+void add_trace(CommandLine& line, Session& session);
 void add_zfile(CommandLine& line, Session& session);
 void add_copy(CommandLine& line, Session& session);
 void add_push(CommandLine& line, Session& session);

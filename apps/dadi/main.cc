@@ -37,6 +37,7 @@ void add_commands(CommandLine& line, Session& session) {
   add_stats(line, session);
   add_doctor(line, session);
   add_cache(line, session);
+  add_trace(line, session);
   add_zfile(line, session);
   add_version(line, session);
 }

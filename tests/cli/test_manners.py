@@ -12,8 +12,9 @@ import harness
 from harness import CORRUPT, DENIED, FAILURE, NOT_FOUND, OK, UNSUPPORTED, USAGE, environment
 from images import Layout, docker_archive, small_debian
 from registries import Registry
+from traces import make_trace
 
-ON_FILES = ["convert", "inspect", "check", "verify", "export", "ls", "cat", "serve", "cache", "zfile", "version"]
+ON_FILES = ["convert", "inspect", "check", "verify", "export", "ls", "cat", "serve", "cache", "trace", "zfile", "version"]
 ON_REGISTRIES = ["copy", "push", "pull", "login", "logout"]
 ON_HOSTS = ["attach", "detach", "ps", "upgrade", "stats", "doctor"]  # their examples: test_attach.py
 
@@ -60,7 +61,7 @@ class Usage(harness.Test):
 class Help(harness.Test):
     def commands(self, of=(*ON_FILES, *ON_REGISTRIES, *ON_HOSTS)):
         return [[]] + [[name] for name in of] + [["zfile", name] for name in ("compress", "extract", "info")] + [
-            ["cache", name] for name in ("ls", "prune", "verify")]
+            ["cache", name] for name in ("ls", "prune", "verify")] + [["trace", name] for name in ("show", "merge")]
 
     def test_every_command_has_help_that_starts_with_examples(self):
         for words in self.commands():
@@ -111,6 +112,9 @@ class Help(harness.Test):
         layout = Layout(self.folder / "debian")
         layout.add_image(small_debian())
         docker_archive(self.folder / "saved.tar", small_debian())
+        for name in ("app", "monday", "tuesday", "one", "two", "three"):
+            (self.folder / f"{name}.trace").write_bytes(make_trace([(0, 0, 4096), (1, 8192, 512)]))
+        registry = Registry(self)
         path = f"{pathlib.Path(harness.BINARY).parent}:{os.environ['PATH']}"
         ran = 0
         for words in self.commands(ON_FILES):
@@ -119,6 +123,9 @@ class Help(harness.Test):
             for example in re.findall(r"^  (dadi .*)$", text.split("\n\n")[0], re.MULTILINE):
                 for tool in {"jq", "nbdinfo", "nbdcopy"}.intersection(re.findall(r"[a-z]+", example)):
                     harness.need_command(tool)
+                if "localhost:5000" in example:
+                    example = example.replace("localhost:5000", registry.host)
+                    self.dadi("push", "oci:debian-dadi", f"docker://{registry.host}/debian:dadi")
                 if example.startswith("dadi serve ") and "--run" not in example:
                     self.serve_for_a_moment(example, path)
                     ran += 1

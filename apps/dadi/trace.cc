@@ -1,0 +1,217 @@
+// dadi trace show|merge: what starts of an image read
+#include "libformat/trace/trace.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+
+#include "apps/dadi/block_image.h"
+#include "apps/dadi/commands.h"
+#include "apps/dadi/new_file.h"
+#include "apps/dadi/printable.h"
+#include "apps/dadi/sizes.h"
+#include "apps/dadi/table.h"
+#include "apps/image/traced_places.h"
+#include "libformat/blob/file_blob.h"
+#include "libfs/ext4/file_map.h"
+
+namespace dadi {
+namespace {
+
+using Reads = std::vector<trace::Read>;
+
+struct TraceOptions {
+  std::string file;
+  bool reads = false;
+  ImageOptions image;
+  std::vector<std::string> files;
+  std::string output;
+  unsigned seen_in = 1;
+};
+
+Result<Reads> load(Session& session, const std::string& path) {
+  DADI_TRY(const auto file, FileBlob::open(path));
+  if (file->size().value > trace::kHeaderSize + trace::kMostReads * trace::kReadSize) {
+    return Error::exhausted("{} has {}, more than any trace", path, format_size(file->size()));
+  }
+  DADI_TRY(const auto data, read_range(*file, {0}, file->size(), session.read_context()));
+  return trace::decode(data).context("{}", path);
+}
+
+struct LayerReads {
+  std::uint64_t reads = 0;
+  Bytes bytes{};
+  Bytes distinct{};
+};
+
+std::map<std::uint32_t, LayerReads> by_layer(const Reads& reads) {
+  std::map<std::uint32_t, LayerReads> layers;
+  for (const trace::Read& read : reads) {
+    LayerReads& layer = layers[read.layer];
+    ++layer.reads;
+    layer.bytes += read.size;
+  }
+  for (const trace::Read& read : trace::without_repeats(reads)) layers[read.layer].distinct += read.size;
+  return layers;
+}
+
+// What belongs to no file has a name in parentheses, which no path has.
+constexpr std::string_view kFileSystem = "(file system)";
+constexpr std::string_view kLayerIndex = "(headers and indexes of layers)";
+constexpr std::string_view kNowhere = "(nothing: the trace is of another image)";
+
+struct FileReads {
+  std::string path;
+  std::uint64_t first = 0;  // its place among the files
+  Bytes bytes{};            // distinct
+};
+
+// In the order in which they were first read.
+Result<std::vector<FileReads>> by_file(Session& session, const ImageOptions& options, const Reads& reads) {
+  DADI_TRY(BlockImage image, open_block_image(session, options));
+  const TracedPlaces places(image.layers);
+  DADI_TRY(const auto device, stack(std::move(image.layers)));
+  DADI_TRY(const auto volume, fs::Volume::open(device));
+  DADI_TRY(const fs::FileMap map, fs::FileMap::make(*volume, session.stop()));
+  std::vector<FileReads> files;
+  std::unordered_map<std::string_view, std::size_t> numbers;  // paths live in `map`
+  const auto add = [&](std::string_view path, Bytes size) {
+    const auto [at, is_new] = numbers.try_emplace(path, files.size());
+    if (is_new) files.push_back({std::string(path), files.size(), {}});
+    files[at->second].bytes += size;
+  };
+  for (const trace::Read& read : trace::without_repeats(reads)) {
+    places.visit(read, [&](const TracedPlaces::Piece& piece) {
+      if (piece.kind != TracedPlaces::Kind::kDevice)
+        return add(piece.kind == TracedPlaces::Kind::kAround ? kLayerIndex : kNowhere, piece.size);
+      for (Bytes done; done < piece.size;) {
+        const auto place = map.at(piece.at + done);
+        const Bytes size = std::min(piece.size - done, place.end - piece.at - done);
+        add(place.path.empty() ? kFileSystem : place.path, size);
+        done += size;
+      }
+    });
+  }
+  return files;
+}
+
+Json layers_json(const std::map<std::uint32_t, LayerReads>& layers) {
+  Json all = Json::array();
+  for (const auto& [number, layer] : layers)
+    all.push_back({{"layer", number},
+                   {"reads", layer.reads},
+                   {"bytes", layer.bytes.value},
+                   {"distinct_bytes", layer.distinct.value}});
+  return all;
+}
+
+using enum Table::Align;
+
+std::string layers_table(const std::map<std::uint32_t, LayerReads>& layers) {
+  Table table({{"LAYER", kRight}, {"READS", kRight}, {"BYTES", kRight}, {"DISTINCT", kRight}});
+  LayerReads sum;
+  for (const auto& [number, layer] : layers) {
+    table.add({std::to_string(number + 1ULL), std::to_string(layer.reads), format_size(layer.bytes),
+               format_size(layer.distinct)});
+    sum.reads += layer.reads;
+    sum.bytes += layer.bytes;
+    sum.distinct += layer.distinct;
+  }
+  table.add({"all", std::to_string(sum.reads), format_size(sum.bytes), format_size(sum.distinct)});
+  return table.render();
+}
+
+Result<void> show(Session& session, const TraceOptions& options) {
+  DADI_TRY(const Reads reads, load(session, options.file));
+  const auto layers = by_layer(reads);
+  std::vector<FileReads> files;
+  const bool with_files = !options.image.reference.empty();
+  if (with_files) {
+    DADI_TRY(files, by_file(session, options.image, reads).context("{}", options.image.reference));
+  }
+  if (session.options.json) {
+    Json answer{{"layers", layers_json(layers)}};
+    if (with_files) {
+      answer["files"] = Json::array();
+      for (const FileReads& file : files)
+        answer["files"].push_back({{"path", as_utf8(file.path)}, {"distinct_bytes", file.bytes.value}});
+    }
+    if (options.reads) {
+      answer["reads"] = Json::array();
+      for (const auto& read : reads)
+        answer["reads"].push_back({{"layer", read.layer}, {"offset", read.offset.value}, {"size", read.size.value}});
+    }
+    session.answer(answer);
+    return {};
+  }
+  session.out().text(layers_table(layers));
+  if (with_files) {
+    Table table({{"ORDER", kRight}, {"BYTES", kRight}, {"FILE"}});
+    for (const FileReads& file : files)
+      table.add({std::to_string(file.first + 1), format_size(file.bytes), session.shown(file.path)});
+    session.out().print("\n{}", table.render());
+  }
+  if (options.reads) {
+    Table table({{"LAYER", kRight}, {"OFFSET", kRight}, {"SIZE", kRight}});
+    for (const auto& read : reads)
+      table.add(
+          {std::to_string(read.layer + 1ULL), std::to_string(read.offset.value), std::to_string(read.size.value)});
+    session.out().print("\n{}", table.render());
+  }
+  return {};
+}
+
+Result<void> merge(Session& session, const TraceOptions& options) {
+  if (options.seen_in > options.files.size()) {
+    return Error::invalid_argument("--seen-in {}, of {}", options.seen_in, format_count(options.files.size(), "trace"));
+  }
+  DADI_CHECK(check_replaceable(options.output));
+  std::vector<Reads> traces;
+  for (const std::string& file : options.files) {
+    DADI_TRY(traces.emplace_back(), load(session, file));
+  }
+  const Reads merged = trace::merge(traces, options.seen_in);
+  DADI_TRY(const auto data, trace::encode(merged));
+  DADI_TRY(const auto file, NewFile::create(options.output));
+  DADI_CHECK(file->write_at({0}, data));
+  DADI_CHECK(file->publish({data.size()}));
+  const std::uint64_t count = (data.size() - trace::kHeaderSize) / trace::kReadSize;
+  if (session.options.json) {
+    session.answer({{"path", options.output}, {"reads", count}, {"bytes", trace::total(merged).value}});
+  } else {
+    session.out().print("{}: {}, {}\n", session.shown(options.output), format_count(count, "read"),
+                        format_size(trace::total(merged)));
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_trace(CommandLine& line, Session& session) {
+  auto& options = session.keep<TraceOptions>();
+  auto group = line.add("trace", "What starts of an image read: look at it, join it",
+                        "dadi trace show app.trace --image oci:debian-dadi\n"
+                        "dadi trace merge monday.trace tuesday.trace -o app.trace");
+  auto showing = group.add("show", "What was read, by layer, and by file with --image",
+                           "dadi trace show app.trace\n"
+                           "dadi trace show app.trace --image oci:debian-dadi\n"
+                           "dadi trace show app.trace --image oci:debian-dadi --json | jq -r '.files[].path'");
+  showing.argument("TRACE", options.file, "File: a trace")
+      .option("--image", options.image.reference, "REF", "The converted image that it is of: names the files")
+      .option("--platform", options.image.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64")
+      .flag("--reads", options.reads, "Every read, in order");
+  add_registry_options(showing, options.image.registry);
+  showing.run([&] { session.finish(show(session, options).context("trace show {}", options.file)); });
+
+  auto merging = group.add("merge", "Several recordings as one: each byte once, in the order in which any wanted it",
+                           "dadi trace merge monday.trace tuesday.trace -o app.trace\n"
+                           "dadi trace merge --seen-in 2 one.trace two.trace three.trace -o app.trace");
+  merging.arguments("TRACE", options.files, "Files: traces of one image")
+      .option("-o,--output", options.output, "FILE", "Where the result is written")
+      .required()
+      .option("--seen-in", options.seen_in, "N", "Leave out what fewer than N of them read")
+      .at_least(1);
+  merging.run([&] { session.finish(merge(session, options).context("trace merge")); });
+}
+
+}  // namespace dadi
