@@ -49,10 +49,10 @@ TEST_F(Mirrors, ComeBeforeTheRegistryInTheirOrder) {
           [[registry.mirror]]
           location = "two.example/hub/"
           [[registry]]
-          location = "quay.io")");
+          location = "hub.example")");
   EXPECT_EQ(places("docker.io", "library/nginx"),
             "one.example:5000/library/nginx! two.example/hub/library/nginx docker.io/library/nginx");
-  EXPECT_EQ(places("quay.io", "a/b"), "quay.io/a/b");
+  EXPECT_EQ(places("hub.example", "a/b"), "hub.example/a/b");
 }
 
 TEST_F(Mirrors, LongestPrefixCountsAndEndsAtASlash) {
