@@ -311,6 +311,7 @@ void CachedBlob::run(const SharedFetch& fetch) const {
   DiskCache::Counters& counters = cache_->counters_;
   ++counters.fetches;
   const std::uint64_t size = fetch->data.size();
+  if (result) counters.fetched += size;
   const bool keep = result && cache_->unwritten_.fetch_add(size) + size <= cache_->options().unwritten.value;
   if (result && !keep) cache_->unwritten_ -= size;
   {
@@ -325,7 +326,6 @@ void CachedBlob::run(const SharedFetch& fetch) const {
     changed_.notify_all();
   }
   if (fetch->error) return;
-  counters.fetched += size;
   if (keep) {
     submit(cache_->writing_, [this] { write_fetched(); });
   } else {

@@ -33,6 +33,12 @@ struct OpeningBlobTest : testing::Test {
     EXPECT_TRUE(std::equal(out.begin(), out.end(), data.begin() + static_cast<std::ptrdiff_t>(offset.value)));
   }
 
+  // They have arrived then.
+  void expect_both_ends() const {
+    expect({0}, 512);
+    expect({kSize - 512}, 512);
+  }
+
   const Data data = some_bytes(kSize);
   const std::shared_ptr<FaultyBlob> far = std::make_shared<FaultyBlob>(data);
   WorkerPool pool{"test-open", 4};
@@ -64,7 +70,7 @@ TEST_F(OpeningBlobTest, ASmallBlobIsOneRead) {
 }
 
 TEST_F(OpeningBlobTest, ReadsGoToTheBlobOnceItIsOpen) {
-  expect({0}, 512);
+  expect_both_ends();
   opening->finish();
   expect({0}, 512);
   expect({kSize / 2}, 4096);
@@ -74,7 +80,7 @@ TEST_F(OpeningBlobTest, ReadsGoToTheBlobOnceItIsOpen) {
 TEST_F(OpeningBlobTest, WhatWasDamagedIsFetchedAnewOnce) {
   ReadContext anew;
   anew.anew = true;
-  expect({0}, 512);
+  expect_both_ends();
   expect({0}, 512, anew);
   expect({kSize - 512}, 512, anew);
   EXPECT_EQ(far->reads(), 4);
