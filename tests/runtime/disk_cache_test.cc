@@ -393,7 +393,9 @@ void kill_readers(DiskCacheOptions small, const Data& data, unsigned rounds, uns
     ASSERT_TRUE(WIFEXITED(status));
     ASSERT_NE(WEXITSTATUS(status), 1) << "wrong bytes";
     ASSERT_NE(WEXITSTATUS(status), 2) << "a chunk counted that was not whole";
-    hits += WEXITSTATUS(status) == 3 ? 1 : 0;
+    const bool hit = WEXITSTATUS(status) == 3;
+    hits += hit ? 1 : 0;
+    if (!hit && most_microseconds < 2'000'000) most_microseconds += most_microseconds / 2;  // a slow machine
   }
   EXPECT_GT(hits, rounds / 8) << "the cache never had anything";
 }
@@ -431,8 +433,11 @@ TEST_F(DiskCacheTest, AFullDiskIsReadAround) {
     DiskCacheOptions full{.folder = where / "cache", .chunk = {kChunk}, .reach = {kChunk}};
     const auto used = std::make_shared<DiskCache>(full);
     const auto below = std::make_shared<FaultyBlob>(data_);
-    const auto blob = through(used, data_, below);
-    for (int i = 0; i < 3; ++i) expect_same(*blob, data_);
+    const auto blob = CachedBlob::open(used, Digest::of(data_), {data_.size()}, below);
+    for (int i = 0; i < 3; ++i) {
+      expect_same(*blob, data_);
+      blob->flush();
+    }
     EXPECT_GT(used->stats().bypasses + used->stats().evictions, 0U);
     EXPECT_GT(used->stats().hits, 0U) << "what is there is still used";
     std::ofstream(where / "filler") << std::string(2'000'000, 'x');
