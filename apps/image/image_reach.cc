@@ -15,6 +15,8 @@ std::string absolute_text(const std::filesystem::path& path) {
 Json registry_json(const registry::Access& access) {
   Json files = Json::array();
   for (const auto& file : access.credential_files) files.push_back(absolute_text(file));
+  Json registries = Json::array();
+  for (const auto& file : access.registries_files) registries.push_back(absolute_text(file));
   Json documents = Json::object();
   for (const auto& [digest, bytes] : access.documents) documents[digest] = as_text(bytes);
   return {{"credential_files", std::move(files)},
@@ -23,6 +25,7 @@ Json registry_json(const registry::Access& access) {
           {"client_key", absolute_text(access.client_key)},
           {"plain_http", access.plain_http},
           {"read_time", access.read_time.count()},
+          {"registries_files", std::move(registries)},
           {"documents", std::move(documents)}};
 }
 
@@ -35,6 +38,7 @@ registry::Access access_of(const Json& json) {
   access.client_key = json.at("client_key").get<std::string>();
   access.plain_http = json.at("plain_http").get<bool>();
   access.read_time = std::chrono::seconds(json.at("read_time").get<std::int64_t>());
+  for (const Json& file : json.at("registries_files")) access.registries_files.emplace_back(file.get<std::string>());
   for (const auto& [digest, text] : json.at("documents").items()) {
     const auto bytes = as_bytes(text.get_ref<const std::string&>());
     access.documents[digest] = {bytes.begin(), bytes.end()};

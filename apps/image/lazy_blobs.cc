@@ -71,8 +71,7 @@ void LazyBlobs::download_all(const std::stop_token& stop, const std::function<vo
       continue;
     }
     tell(fmt::format("download: {}", result.error().message()));
-    const ErrorCode code = result.error().code();
-    if (code == ErrorCode::kExhausted || code == ErrorCode::kDenied || code == ErrorCode::kNotFound) return;
+    if (result.error().code() != ErrorCode::kUnavailable) return;  // another try would end the same
     options.delay = kBetweenDownloads;
   }
   tell("all of the image is on this host");

@@ -32,19 +32,19 @@ LayerStore::Time ConversionCache::stamp(std::size_t number) const {
 
 Result<void> ConversionCache::add_source(std::unique_ptr<oci::ImageSource> source) {
   DADI_TRY(const auto layers, read_list(*source));
-  for (const CachedLayer& layer : layers) remote_.emplace(layer.key, Remote{layer, source.get()});
+  for (const KeptLayer& layer : layers) remote_.emplace(layer.key, Remote{layer, source.get()});
   sources_.push_back(std::move(source));
   return {};
 }
 
-std::optional<CachedLayer> ConversionCache::find(const Digest& key, std::size_t number) {
+std::optional<KeptLayer> ConversionCache::find(const Digest& key, std::size_t number) {
   if (!options_.look_up) return std::nullopt;
   if (auto layer = store_.find(key, stamp(number))) return layer;
   const auto at = remote_.find(key);
   return at == remote_.end() ? std::nullopt : std::optional(at->second.layer);
 }
 
-Result<SharedBlob> ConversionCache::open_blob(const CachedLayer& layer) {
+Result<SharedBlob> ConversionCache::open_blob(const KeptLayer& layer) {
   if (const auto at = opened_.find(layer.key); at != opened_.end()) return at->second;
   auto blob = store_.open_blob(layer, options_.stop);
   if (const auto at = remote_.find(layer.key); !blob && at != remote_.end() && at->second.layer.blob == layer.blob) {
@@ -58,7 +58,7 @@ Result<SharedBlob> ConversionCache::open_blob(const CachedLayer& layer) {
   return blob;
 }
 
-void ConversionCache::forget(const CachedLayer& layer) {
+void ConversionCache::forget(const KeptLayer& layer) {
   store_.drop(layer.key);
   remote_.erase(layer.key);
   opened_.erase(layer.key);
@@ -71,7 +71,7 @@ void ConversionCache::hold(const std::filesystem::path& file, const BlobIdentity
   not_held_.insert_or_assign(blob.digest, std::move(held));
 }
 
-Result<void> ConversionCache::keep(const CachedLayer& layer, std::size_t number) {
+Result<void> ConversionCache::keep(const KeptLayer& layer, std::size_t number) {
   {
     const std::lock_guard lock(mutex_);
     if (const auto at = not_held_.find(layer.blob.digest); at != not_held_.end()) return at->second;
@@ -80,24 +80,24 @@ Result<void> ConversionCache::keep(const CachedLayer& layer, std::size_t number)
   return store_.keep(layer, stamp(number));
 }
 
-Result<bool> ConversionCache::lists_all(const Target& target, std::vector<CachedLayer>& listed) const {
+Result<bool> ConversionCache::lists_all(const Target& target, std::vector<KeptLayer>& listed) const {
   auto source = target.source();
   if (!source && source.error().code() == ErrorCode::kNotFound) return used_.empty();
   if (!source) return std::move(source).error();
   DADI_TRY(listed, read_list(**source));
-  return std::ranges::all_of(
-      used_, [&](const CachedLayer& layer) { return std::ranges::find(listed, layer) != listed.end(); });
+  return std::ranges::all_of(used_,
+                             [&](const KeptLayer& layer) { return std::ranges::find(listed, layer) != listed.end(); });
 }
 
 Result<void> ConversionCache::write(const Target& target) {
   DADI_TRY(const auto destination, target.destination());
-  for (const CachedLayer& layer : used_) {
+  for (const KeptLayer& layer : used_) {
     DADI_TRY(const bool there, destination->has_blob(layer.blob.digest, layer.blob.size));
     if (there) continue;
     DADI_TRY(const SharedBlob blob, open_blob(layer));
     DADI_CHECK(copy_blob(blob, layer.blob, *destination, options_.stop));
   }
-  std::vector<CachedLayer> listed;  // as late as can be
+  std::vector<KeptLayer> listed;  // as late as can be
   DADI_CHECK(lists_all(target, listed));
   // Others' blobs may be gone from there, so that their list cannot be written again.
   const auto all = write_list(merge_lists(used_, listed), *destination);
@@ -109,7 +109,7 @@ Result<void> ConversionCache::write(const Target& target) {
 
 Result<void> ConversionCache::publish(const Target& target) {
   for (int writes = 0;; ++writes) {
-    std::vector<CachedLayer> listed;
+    std::vector<KeptLayer> listed;
     DADI_TRY(const bool complete, lists_all(target, listed));
     if (complete) return {};
     if (writes == kMostWrites) return Error::busy("others write the list of layers all the time");

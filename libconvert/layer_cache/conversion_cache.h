@@ -33,17 +33,17 @@ class ConversionCache {
   Result<void> add_source(std::unique_ptr<oci::ImageSource> source);
 
   // What is kept under the key. `number`: of the layer in its image, 0 at the bottom.
-  std::optional<CachedLayer> find(const Digest& key, std::size_t number);
+  std::optional<KeptLayer> find(const Digest& key, std::size_t number);
   // Its blob, verified. Errors: cancelled; any other: it is not to be had, and is not found again.
-  Result<SharedBlob> open_blob(const CachedLayer& layer);
+  Result<SharedBlob> open_blob(const KeptLayer& layer);
   // It was not what it should be.
-  void forget(const CachedLayer& layer);
+  void forget(const KeptLayer& layer);
   // The layer became a part of an image that was found or converted: what publish() is about.
-  void use(const CachedLayer& layer) { used_.push_back(layer); }
+  void use(const KeptLayer& layer) { used_.push_back(layer); }
 
   // As of LayerStore; keep() tells what became of it. That a layer is not kept is no failure of a conversion.
   void hold(const std::filesystem::path& file, const BlobIdentity& blob);
-  Result<void> keep(const CachedLayer& layer, std::size_t number);
+  Result<void> keep(const KeptLayer& layer, std::size_t number);
 
   // Brings the folder within its limit.
   void shrink() const { store_.shrink(options_.limit, options_.now); }
@@ -61,12 +61,12 @@ class ConversionCache {
 
  private:
   struct Remote {
-    CachedLayer layer;
+    KeptLayer layer;
     const oci::ImageSource* source;
   };
 
   LayerStore::Time stamp(std::size_t number) const;
-  Result<bool> lists_all(const Target& target, std::vector<CachedLayer>& listed) const;
+  Result<bool> lists_all(const Target& target, std::vector<KeptLayer>& listed) const;
   Result<void> write(const Target& target);
 
   LayerStore store_;
@@ -74,7 +74,7 @@ class ConversionCache {
   std::vector<std::unique_ptr<oci::ImageSource>> sources_;
   std::map<Digest, Remote> remote_;      // by key
   std::map<Digest, SharedBlob> opened_;  // by key: verified
-  std::vector<CachedLayer> used_;
+  std::vector<KeptLayer> used_;
   std::mutex mutex_;                         // of what follows
   std::map<Digest, Result<void>> not_held_;  // by blob
 };

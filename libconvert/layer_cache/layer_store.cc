@@ -94,7 +94,7 @@ fs::path LayerStore::file(const Digest& key, const char* ending) const {
 }
 
 // A line with the digest of the rest, which is a descriptor.
-Result<CachedLayer> LayerStore::read_record(const Digest& key) const {
+Result<KeptLayer> LayerStore::read_record(const Digest& key) const {
   DADI_TRY(const auto opened, FileBlob::open(file(key, kRecord)));
   if (opened->size() > kRecordLimit) return Error::corruption("a record of {} bytes", opened->size().value);
   DADI_TRY(const auto bytes, read_range(*opened, {0}, opened->size()));
@@ -104,12 +104,12 @@ Result<CachedLayer> LayerStore::read_record(const Digest& key) const {
   if (text.substr(0, line) != Digest::of(as_bytes(rest)).to_string()) return Error::corruption("a damaged record");
   DADI_TRY(const oci::Json json, oci::parse_json(as_bytes(rest)));
   DADI_TRY(const oci::Descriptor descriptor, oci::parse_descriptor(json, "record"));
-  DADI_TRY(CachedLayer layer, parse_cached_layer(descriptor));
+  DADI_TRY(KeptLayer layer, parse_kept_layer(descriptor));
   if (layer.key != key) return Error::corruption("a record of another layer");
   return layer;
 }
 
-Result<void> LayerStore::write_record(const CachedLayer& layer, Time used) const {
+Result<void> LayerStore::write_record(const KeptLayer& layer, Time used) const {
   const std::string text = oci::dump_json(oci::to_json(describe(layer)));
   const fs::path staged = staging_.path() / (layer.key.hex() + kRecord);
   DADI_CHECK(replace_file(staged, as_bytes(Digest::of(as_bytes(text)).to_string() + "\n" + text)));
@@ -118,7 +118,7 @@ Result<void> LayerStore::write_record(const CachedLayer& layer, Time used) const
   return sync_directory(folder_);
 }
 
-std::optional<CachedLayer> LayerStore::find(const Digest& key, Time used) const {
+std::optional<KeptLayer> LayerStore::find(const Digest& key, Time used) const {
   auto layer = read_record(key);
   std::error_code failed;
   if (layer && fs::file_size(file(key, kBlob), failed) == layer->blob.size.value && !failed) {
@@ -129,7 +129,7 @@ std::optional<CachedLayer> LayerStore::find(const Digest& key, Time used) const 
   return std::nullopt;
 }
 
-Result<SharedBlob> LayerStore::open_blob(const CachedLayer& layer, const std::stop_token& stop) const {
+Result<SharedBlob> LayerStore::open_blob(const KeptLayer& layer, const std::stop_token& stop) const {
   DADI_TRY(SharedBlob blob, FileBlob::open(file(layer.key, kBlob)));
   oci::VerifiedSource content(std::make_unique<oci::BlobStream>(blob), layer.blob.digest, layer.blob.size);
   for (;;) {
@@ -154,13 +154,13 @@ Result<void> LayerStore::hold(const fs::path& content, const BlobIdentity& blob)
   return {};
 }
 
-Result<void> LayerStore::keep(const CachedLayer& layer, Time used) const {
+Result<void> LayerStore::keep(const KeptLayer& layer, Time used) const {
   DADI_CHECK(rename_file(staging_.path() / layer.blob.digest.hex(), file(layer.key, kBlob)));
   DADI_CHECK(sync_directory(folder_));
   return write_record(layer, used);
 }
 
-Result<void> LayerStore::fetch(const CachedLayer& layer, ByteSource& content, Time used) const {
+Result<void> LayerStore::fetch(const KeptLayer& layer, ByteSource& content, Time used) const {
   DADI_TRY(const auto sink, FileBlobSink::create(staging_.path(), {0}, &Digest::hex));
   DADI_CHECK(copy_stream(content, *sink));
   DADI_TRY(const BlobIdentity found, sink->finish({}));

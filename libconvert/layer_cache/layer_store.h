@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "libconvert/layer_cache/cached_layer.h"
+#include "libconvert/layer_cache/kept_layer.h"
 #include "libconvert/oci/staging.h"
 #include "libformat/blob/blob_reader.h"
 
@@ -32,23 +32,23 @@ class LayerStore {
   static Result<LayerStore> temporary(const std::filesystem::path& parent);
 
   // Marks what it finds as used at that time.
-  std::optional<CachedLayer> find(const Digest& key, Time used) const;
+  std::optional<KeptLayer> find(const Digest& key, Time used) const;
 
   // The blob, which was read to its end and has its digest. Errors: not_found, corruption (it is gone now), cancelled.
-  Result<SharedBlob> open_blob(const CachedLayer& layer, const std::stop_token& stop) const;
+  Result<SharedBlob> open_blob(const KeptLayer& layer, const std::stop_token& stop) const;
 
   // Takes hold of a file's content before it moves away: by a link, or a copy where that cannot be. keep() then gives
   // it its place. Held content that is not kept goes with this.
   Result<void> hold(const std::filesystem::path& file, const BlobIdentity& blob) const;
-  Result<void> keep(const CachedLayer& layer, Time used) const;
+  Result<void> keep(const KeptLayer& layer, Time used) const;
   // The same from a stream. Errors: those of the stream; corruption (it is another blob), io, exhausted.
-  Result<void> fetch(const CachedLayer& layer, ByteSource& content, Time used) const;
+  Result<void> fetch(const KeptLayer& layer, ByteSource& content, Time used) const;
 
   void drop(const Digest& key) const;
 
   // What is there, for people.
   struct Entry {
-    CachedLayer layer;
+    KeptLayer layer;
     Time used;
   };
   std::vector<Entry> list() const;
@@ -66,8 +66,8 @@ class LayerStore {
       : folder_(std::move(folder)), whole_(std::move(whole)), staging_(std::move(staging)) {}
 
   std::filesystem::path file(const Digest& key, const char* ending) const;
-  Result<CachedLayer> read_record(const Digest& key) const;
-  Result<void> write_record(const CachedLayer& layer, Time used) const;
+  Result<KeptLayer> read_record(const Digest& key) const;
+  Result<void> write_record(const KeptLayer& layer, Time used) const;
 
   std::filesystem::path folder_;
   std::shared_ptr<oci::StagingFolder> whole_;  // the folder, if it is a temporary one

@@ -4,6 +4,8 @@
 #include <array>
 #include <charconv>
 
+#include "libformat/base/ascii.h"
+
 namespace dadi::oci {
 
 namespace {
@@ -18,13 +20,6 @@ constexpr std::array kAliases{
     Alias{"x86_64", "amd64", ""}, Alias{"x86-64", "amd64", ""}, Alias{"aarch64", "arm64", ""}, Alias{"i386", "386", ""},
     Alias{"i686", "386", ""},     Alias{"armhf", "arm", "v7"},  Alias{"armel", "arm", "v6"},
 };
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return result;
-}
 
 bool is_word(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) {
@@ -62,7 +57,7 @@ Result<Platform> parse_platform(std::string_view text) {
     const std::size_t slash = rest.find('/');
     if (count == parts.size())
       return Error::invalid_argument("\"{}\" is not a platform (OS/ARCHITECTURE/VARIANT)", text);
-    parts[count++] = lower(rest.substr(0, slash));
+    parts[count++] = lower_ascii(rest.substr(0, slash));
     if (slash == std::string_view::npos) break;
     rest.remove_prefix(slash + 1);
   }
@@ -96,9 +91,9 @@ Platform host_platform() {
 }
 
 Platform normalized(Platform platform) {
-  platform.os = lower(platform.os);
-  platform.architecture = lower(platform.architecture);
-  platform.variant = lower(platform.variant);
+  platform.os = lower_ascii(platform.os);
+  platform.architecture = lower_ascii(platform.architecture);
+  platform.variant = lower_ascii(platform.variant);
   if (platform.os == "macos") platform.os = "darwin";
   for (const Alias& alias : kAliases) {
     if (platform.architecture != alias.name) continue;

@@ -86,15 +86,19 @@ Result<CreatedFolders> CreatedFolders::create(const std::filesystem::path& path)
   for (const auto& part : path) {
     sofar /= part;
     if (sofar.empty() || part.empty()) continue;
-    if (::mkdir(sofar.c_str(), 0777) == 0) {
-      result.created_.push_back(sofar);
-      continue;
+    for (;;) {
+      if (::mkdir(sofar.c_str(), 0777) == 0) {
+        result.created_.push_back(sofar);
+        break;
+      }
+      const int number = errno;
+      std::error_code ignored;
+      if (std::filesystem::is_directory(sofar, ignored)) break;
+      if (number != EEXIST) return Error::from_errno(number, fmt::format("create folder {}", sofar.string()));
+      // It was there, and another process that made it has taken it away: see the destructor.
+      if (std::filesystem::symlink_status(sofar, ignored).type() == std::filesystem::file_type::not_found) continue;
+      return Error::invalid_argument("{} exists and is not a folder", sofar.string());
     }
-    const int number = errno;
-    std::error_code ignored;
-    if (std::filesystem::is_directory(sofar, ignored)) continue;
-    if (number == EEXIST) return Error::invalid_argument("{} exists and is not a folder", sofar.string());
-    return Error::from_errno(number, fmt::format("create folder {}", sofar.string()));
   }
   return result;
 }

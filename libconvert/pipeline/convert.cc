@@ -100,16 +100,16 @@ class ImageConversion {
 
   void keep(const ConvertedLayer& layer, std::size_t number, const Digest& chain_id) {
     if (options_.cache == nullptr) return;
-    const layer_cache::CachedLayer cached{.key = key_of_layer(chain_id, options_),
-                                          .blob = {layer.result.digest, layer.result.size},
-                                          .entries = layer.entries,
-                                          .segments = layer.segments,
-                                          .data = layer.data,
-                                          .clamped_times = layer.clamped_times,
-                                          .archive = layer.archive};
-    if (const auto kept = options_.cache->keep(cached, number); !kept)
-      observer_.note(fmt::format("layer {} is not kept in the cache: {}", number + 1, kept.error().message()));
-    options_.cache->use(cached);
+    const layer_cache::KeptLayer kept{.key = key_of_layer(chain_id, options_),
+                                      .blob = {layer.result.digest, layer.result.size},
+                                      .entries = layer.entries,
+                                      .segments = layer.segments,
+                                      .data = layer.data,
+                                      .clamped_times = layer.clamped_times,
+                                      .archive = layer.archive};
+    if (const auto done = options_.cache->keep(kept, number); !done)
+      observer_.note(fmt::format("layer {} is not kept in the cache: {}", number + 1, done.error().message()));
+    options_.cache->use(kept);
   }
 
   void tell_of_times(std::size_t number, const ConvertedLayer& layer) {

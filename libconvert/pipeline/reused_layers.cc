@@ -8,7 +8,7 @@ namespace dadi::pipeline {
 
 namespace {
 
-using layer_cache::CachedLayer;
+using layer_cache::KeptLayer;
 
 class Reuse {
  public:
@@ -28,7 +28,7 @@ class Reuse {
     for (bool settled = false; !settled;) {
       DADI_TRY(settled, try_found());
     }
-    for (const CachedLayer& layer : found_) options_.cache->use(layer);
+    for (const KeptLayer& layer : found_) options_.cache->use(layer);
     return std::move(reused_);
   }
 
@@ -98,7 +98,7 @@ class Reuse {
   }
 
   Result<bool> deliver(std::size_t number) {
-    const CachedLayer& layer = found_[number];
+    const KeptLayer& layer = found_[number];
     const oci::Descriptor& source = image_.manifest.layers[number];
     observer_.layer_started(number, source);
     DADI_TRY(const bool there, destination_.has_blob(layer.blob.digest, layer.blob.size));
@@ -125,7 +125,7 @@ class Reuse {
   oci::Family family_;
   const ConvertOptions& options_;
   ConvertObserver& observer_;
-  std::vector<CachedLayer> found_;
+  std::vector<KeptLayer> found_;
   ReusedLayers reused_;
 };
 

@@ -29,8 +29,8 @@ class Download final : public ByteSource {
       skip_ = position_;  // a registry without ranges: from the start again
       return {};
     }
-    const auto start = content_range_start(head.header("content-range"));
-    if (head.status == 206 && position_.value > 0 && start == position_.value) return {};
+    const auto range = parse_content_range(head.header("content-range"));
+    if (head.status == 206 && position_.value > 0 && range && range->first == position_.value) return {};
     if (head.status == 206)
       return Error::unsupported("{}: it answers with another range than was asked for", repository_.host());
     return repository_.refused({head, {}}, fmt::format("blob of {}", repository_.name()));

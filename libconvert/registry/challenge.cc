@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "libformat/base/ascii.h"
+
 namespace dadi::registry {
 
 namespace {
@@ -20,8 +22,7 @@ class Scanner {
   }
   std::string token() {
     const std::size_t end = std::min(rest_.find_first_of(" \t,=\""), rest_.size());
-    std::string word(rest_.substr(0, end));
-    std::ranges::transform(word, word.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+    std::string word = lower_ascii(rest_.substr(0, end));
     rest_.remove_prefix(end);
     return word;
   }

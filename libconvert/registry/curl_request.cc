@@ -1,7 +1,6 @@
 #include "libconvert/registry/curl_request.h"
 
-#include <algorithm>
-
+#include "libformat/base/ascii.h"
 #include "libformat/base/bytes.h"
 
 namespace dadi::registry {
@@ -11,10 +10,12 @@ namespace {
 constexpr std::size_t kMostHeaders = 256 << 10;  // bytes of an answer's head
 constexpr long kConnectSeconds = 15;
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
-  return out;
+// Whether the other side ended TLS because of our certificate, or for lack of one: an alert (RFC 8446 §6.2), of which
+// curl has no code.
+bool wants_client_certificate(std::string_view text) {
+  if (text.find("alert") == std::string_view::npos) return false;
+  const auto says = [&](std::string_view word) { return text.find(word) != std::string_view::npos; };
+  return says("certificate") || says("unknown ca") || says("handshake failure");
 }
 
 }  // namespace
@@ -54,18 +55,6 @@ CurlRequest::CurlRequest(CURL* easy, const HttpRequest& request, const Access& a
 void CurlRequest::add_header(const std::string& header) {
   headers_.reset(curl().slist_append(headers_.release(), header.c_str()));
 }
-
-namespace {
-
-// Whether the other side ended TLS because of our certificate, or for lack of one: an alert (RFC 8446 §6.2), of which
-// curl has no code.
-bool wants_client_certificate(std::string_view text) {
-  if (text.find("alert") == std::string_view::npos) return false;
-  const auto says = [&](std::string_view word) { return text.find(word) != std::string_view::npos; };
-  return says("certificate") || says("unknown ca") || says("handshake failure");
-}
-
-}  // namespace
 
 // curl's texts name hosts and files, never headers.
 Error CurlRequest::error_of(CURLcode code) const {
@@ -113,7 +102,7 @@ bool HeadParser::add(CURL* easy, std::string_view line) {
   } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
     std::string_view value = line.substr(colon + 1);
     while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-    head.headers.emplace_back(lower(line.substr(0, colon)), value);
+    head.headers.emplace_back(lower_ascii(line.substr(0, colon)), value);
   }
   return true;
 }

@@ -1,11 +1,11 @@
 #include "libconvert/registry/http.h"
 
-#include <algorithm>
 #include <array>
 
 #include "libconvert/registry/curl.h"
 #include "libconvert/registry/curl_request.h"
 #include "libconvert/registry/http_loop.h"
+#include "libformat/base/ascii.h"
 #include "libformat/base/bytes.h"
 
 namespace dadi::registry {
@@ -15,12 +15,6 @@ namespace {
 constexpr std::size_t kMostBuffered = 1 << 20;  // of a body, before the connection is paused
 constexpr int kMostRedirects = 5;
 constexpr std::size_t kMostIdle = 16;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
-  return out;
-}
 
 struct FreeUrl {
   void operator()(CURLU* url) const { curl().url_cleanup(url); }
@@ -38,9 +32,9 @@ bool is_redirect(long status) {
 }
 
 // What an answer says of where to go on.
-struct Place {
+struct Redirection {
   long status;
-  std::string redirect;
+  std::string url;
 };
 
 }  // namespace
@@ -256,9 +250,9 @@ void HttpClient::give_back(std::unique_ptr<HttpHandle> handle) {
 namespace {
 
 // Sends the request, and sends it on where redirects lead, without the credentials once that is another origin.
-// `send(request, with_authorization)` gives an answer, of which `place_of` gives status and redirect.
-template <typename Send, typename PlaceOf>
-auto follow(const HttpRequest& request, Send send, PlaceOf place_of) -> decltype(send(request, true)) {
+// `send(request, with_authorization)` gives an answer, of which `redirection_of` gives status and address.
+template <typename Send, typename RedirectionOf>
+auto follow(const HttpRequest& request, Send send, RedirectionOf redirection_of) -> decltype(send(request, true)) {
   HttpRequest current = request;
   if (const auto& loaded = load_curl(); !loaded) return loaded.error();
   const std::string origin = origin_of(request.url);
@@ -267,10 +261,10 @@ auto follow(const HttpRequest& request, Send send, PlaceOf place_of) -> decltype
     const std::string here = origin_of(current.url);
     if (here.empty()) return Error::unavailable("{}: sent on to what is no address of the web", origin);
     DADI_TRY(auto answer, send(current, same_origin));
-    const Place place = place_of(answer);
-    if (!is_redirect(place.status) || (request.method != "GET" && request.method != "HEAD")) return answer;
+    const Redirection next = redirection_of(answer);
+    if (!is_redirect(next.status) || (request.method != "GET" && request.method != "HEAD")) return answer;
     if (redirects == kMostRedirects) return Error::unavailable("{}: more than {} redirects", origin, kMostRedirects);
-    current.url = place.redirect;
+    current.url = next.url;
     const std::string there = origin_of(current.url);
     if (here.starts_with("https://") && there.starts_with("http://"))
       return Error::denied("{}: sent on to {}, without TLS", origin, there);
@@ -290,7 +284,7 @@ Result<std::unique_ptr<HttpTransfer>> HttpClient::start(const HttpRequest& reque
     return transfer;
   };
   DADI_TRY(Answer answer, follow(request, send, [](const Answer& transfer) {
-             return Place{transfer->head().status, transfer->redirect()};
+             return Redirection{transfer->head().status, transfer->redirect()};
            }));
   return std::unique_ptr<HttpTransfer>(std::move(answer));
 }
@@ -303,7 +297,7 @@ Result<HttpHead> HttpClient::exchange(const HttpRequest& request, const TakeBody
     redirect = exchange.redirect();
     return head;
   };
-  return follow(request, send, [&](const HttpHead& head) { return Place{head.status, redirect}; });
+  return follow(request, send, [&](const HttpHead& head) { return Redirection{head.status, redirect}; });
 }
 
 Result<HttpAnswer> HttpClient::perform(const HttpRequest& request, Bytes limit) {
@@ -330,9 +324,9 @@ std::string origin_of(const std::string& url) {
   if (!load_curl()) return {};
   const std::unique_ptr<CURLU, FreeUrl> parsed(curl().url());
   if (curl().url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return {};
-  const std::string scheme = lower(url_part(parsed.get(), CURLUPART_SCHEME));
+  const std::string scheme = lower_ascii(url_part(parsed.get(), CURLUPART_SCHEME));
   if (scheme != "http" && scheme != "https") return {};
-  return scheme + "://" + lower(url_part(parsed.get(), CURLUPART_HOST)) + ":" +
+  return scheme + "://" + lower_ascii(url_part(parsed.get(), CURLUPART_HOST)) + ":" +
          url_part(parsed.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
 }
 

@@ -1,3 +1,5 @@
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <mutex>
 
@@ -17,6 +19,7 @@ namespace {
 constexpr Bytes kSmall{1 << 20};  // a config that is kept
 constexpr int kTriesOfMirrors = 2;
 constexpr std::chrono::seconds kReadTimeOfMirrors{3};
+constexpr std::chrono::seconds kRestOfMirrors{30};  // after which one that did not answer is asked again
 
 // One that answered, then those that can be asked in its stead.
 using Repositories = std::vector<std::shared_ptr<Repository>>;
@@ -61,25 +64,45 @@ class FirstThatAnswers final : public ByteSource {
   Bytes position_;
 };
 
-// A blob at random, from the first repository that gives what is asked for.
+// Which repositories are left alone for a while, because they did not answer. Thread-safe.
+class Rests {
+ public:
+  explicit Rests(std::size_t repositories) : until_(repositories) {}
+
+  bool includes(std::size_t number) const { return until_[number].load() > Clock::now(); }
+  void begin(std::size_t number) { until_[number] = Clock::now() + kRestOfMirrors; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::vector<std::atomic<Clock::time_point>> until_;
+};
+
+// A blob at random, from the first repository that gives what is asked for. What was damaged is asked of the last: it
+// is the registry itself, and a mirror may give the same again.
 class FirstThatReads final : public BlobReader {
  public:
-  FirstThatReads(const Repositories& repositories, const oci::Descriptor& blob) : size_(blob.size) {
+  // `rests`: of the repositories, for all blobs.
+  FirstThatReads(const Repositories& repositories, std::shared_ptr<Rests> rests, const oci::Descriptor& blob)
+      : size_(blob.size), rests_(std::move(rests)) {
     for (const auto& repository : repositories)
       blobs_.push_back(std::make_unique<RemoteBlob>(repository, blob.digest, blob.size));
   }
 
   Bytes size() const override { return size_; }
   Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const override {
-    for (std::size_t i = 0;; ++i) {
+    const std::size_t last = blobs_.size() - 1;
+    for (std::size_t i = context.anew ? last : 0; i < last; ++i) {
+      if (rests_->includes(i)) continue;
       auto read = blobs_[i]->read_at(offset, out, context);
-      if (read || i + 1 == blobs_.size() || context.memory_only || read.error().code() == ErrorCode::kCancelled)
-        return read;
+      if (read || context.memory_only || read.error().code() == ErrorCode::kCancelled) return read;
+      if (read.error().code() == ErrorCode::kUnavailable) rests_->begin(i);
     }
+    return blobs_[last]->read_at(offset, out, context);
   }
 
  private:
-  Bytes size_;
+  const Bytes size_;
+  const std::shared_ptr<Rests> rests_;
   std::vector<std::unique_ptr<RemoteBlob>> blobs_;
 };
 
@@ -88,6 +111,7 @@ class RegistrySource final : public oci::ImageSource {
   RegistrySource(Repositories repositories, FetchedManifest root)
       : repositories_(std::move(repositories)),
         root_(std::move(root.descriptor)),
+        rests_(std::make_shared<Rests>(repositories_.size())),
         documents_(repositories_.front()->access().documents) {
     documents_.emplace(root_.digest.to_string(), std::move(root.bytes));
   }
@@ -95,7 +119,7 @@ class RegistrySource final : public oci::ImageSource {
   const oci::Descriptor& root() const override { return root_; }
 
   Result<SharedBlob> open_blob(const oci::Descriptor& descriptor) const override {
-    return std::make_shared<FirstThatReads>(repositories_, descriptor);
+    return std::make_shared<FirstThatReads>(repositories_, rests_, descriptor);
   }
 
   Result<std::unique_ptr<ByteSource>> stream_blob(const oci::Descriptor& descriptor,
@@ -143,6 +167,7 @@ class RegistrySource final : public oci::ImageSource {
 
   const Repositories repositories_;
   const oci::Descriptor root_;
+  const std::shared_ptr<Rests> rests_;
   mutable std::mutex mutex_;
   mutable std::map<std::string, std::vector<std::byte>> documents_;  // guarded by mutex_; select() bounds them
 };

@@ -4,7 +4,7 @@
 #include <condition_variable>
 #include <cstring>
 
-#include "libconvert/registry/content_range.h"
+#include "libconvert/registry/range_headers.h"
 
 namespace dadi::registry {
 

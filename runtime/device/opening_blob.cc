@@ -64,6 +64,7 @@ OpeningBlob::~OpeningBlob() {
 }
 
 void OpeningBlob::finish() const {
+  stop_.request_stop();
   const std::lock_guard lock(mutex_);
   finished_ = true;
   head_.reset();

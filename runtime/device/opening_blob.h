@@ -24,7 +24,7 @@ class OpeningBlob final : public BlobReader {
   // Errors: those of the blob; of what was fetched ahead, too. With context.anew the ends are fetched again.
   Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const override;
 
-  // The layer is open: what was fetched is let go.
+  // The layer is open: what was fetched is let go, and what is on its way given up.
   void finish() const;
 
   // What of a blob is fetched ahead, from its start and from its end.
@@ -43,7 +43,7 @@ class OpeningBlob final : public BlobReader {
 
   const SharedBlob blob_;
   WorkerPool& pool_;
-  std::stop_source stop_;
+  mutable std::stop_source stop_;  // of the fetches
   const std::stop_callback<std::function<void()>> forward_;
   mutable std::atomic<bool> finished_ = false;
   mutable std::mutex mutex_;

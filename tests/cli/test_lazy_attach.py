@@ -78,6 +78,13 @@ class LazyAttach(Attached):
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         self.fails(NETWORK, "attach", "--name", "again", self.at)
 
+    def test_mirrors_are_known_to_who_serves_the_device(self):
+        conf = self.folder / "registries.conf"
+        conf.write_text(f'[[registry]]\nlocation = "dead.invalid"\n[[registry.mirror]]\nlocation = "{self.registry.host}"\n')
+        self.env["CONTAINERS_REGISTRIES_CONF"] = str(conf)
+        device = self.attach("--name", "web", "docker://dead.invalid/a:1")
+        self.assertEqual(self.device_digest(device), self.exported())
+
     def test_after_a_download_the_registry_is_not_needed(self):
         device = self.attach("--name", "web", "--download", self.at)
         log = next(self.state.glob("dadi/devices/*/log"))

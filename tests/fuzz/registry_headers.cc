@@ -40,10 +40,12 @@ void challenges(std::string_view text) {
 }
 
 void ranges(std::string_view text) {
-  if (const auto start = registry::content_range_start(text))
-    require(
-        text.starts_with("bytes ") && text.find('-') != std::string_view::npos && *start < 1'000'000'000'000'000'000,
-        "a range's start is a number of 18 digits at most");
+  if (const auto range = registry::parse_content_range(text)) {
+    require(range->first <= range->last && (!range->size || range->last < *range->size), "a range is one of the whole");
+    const std::string written = "bytes " + std::to_string(range->first) + "-" + std::to_string(range->last) + "/" +
+                                (range->size ? std::to_string(*range->size) : "*");
+    require(registry::parse_content_range(written) == range, "a range, written out, is the same");
+  }
   const auto end = registry::upload_range_end(text);
   if (end) require(registry::upload_range_end("0-" + std::to_string(*end)) == end, "an end, written out, is the same");
   const auto number = registry::header_number(text);

@@ -28,6 +28,7 @@ class FaultyBlob final : public BlobReader {
                               ? changed_.wait(lock, context.stop, answers)
                               : changed_.wait_until(lock, context.stop, context.deadline, answers);
     --waiting_;
+    changed_.notify_all();
     if (!answered && context.stop.stop_requested()) return Error::cancelled("the blob was told to stop");
     if (!answered) return Error::unavailable("the blob does not answer");
     if (offset.value + out.size() > data_.size()) return Error::io("the blob was cut short");
@@ -48,6 +49,10 @@ class FaultyBlob final : public BlobReader {
   void await_readers(int count) const {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return waiting_ >= count; });
+  }
+  void await_no_readers() const {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return waiting_ == 0; });
   }
   // Reads that were not for memory only, so far.
   int reads() const {

@@ -86,6 +86,16 @@ TEST_F(OpeningBlobTest, WhatWasDamagedIsFetchedAnewOnce) {
   EXPECT_EQ(far->reads(), 4);
 }
 
+TEST_F(OpeningBlobTest, WhatIsNotNeededAnyMoreIsGivenUp) {
+  const auto stalled = std::make_shared<FaultyBlob>(data);
+  stalled->stall(true);
+  const auto own = std::make_unique<WorkerPool>("test-open", 4);
+  const auto kept = OpeningBlob::start(stalled, *own, {});  // by the device, say
+  stalled->await_readers(2);
+  kept->finish();
+  stalled->await_no_readers();  // else for ever
+}
+
 TEST_F(OpeningBlobTest, AReadThatIsStoppedDoesNotWaitForTheBlob) {
   const auto stalled = std::make_shared<FaultyBlob>(data);
   stalled->stall(true);

@@ -1,4 +1,4 @@
-#include "libconvert/layer_cache/cached_layer.h"
+#include "libconvert/layer_cache/kept_layer.h"
 
 #include <archive.h>
 #include <ext2fs/ext2fs.h>
@@ -49,7 +49,7 @@ Digest key_of(const KeyInputs& inputs) {
                   zfile::name_of(compression.algorithm), level, compression.block_size, library_versions())));
 }
 
-oci::Descriptor describe(const CachedLayer& layer) {
+oci::Descriptor describe(const KeptLayer& layer) {
   return {.media_type = std::string(oci::kOciLayer),
           .digest = layer.blob.digest,
           .size = layer.blob.size,
@@ -61,9 +61,9 @@ oci::Descriptor describe(const CachedLayer& layer) {
                           {kArchive, std::to_string(layer.archive.value)}}};
 }
 
-Result<CachedLayer> parse_cached_layer(const oci::Descriptor& descriptor) {
+Result<KeptLayer> parse_kept_layer(const oci::Descriptor& descriptor) {
   DADI_TRY(const Digest key, oci::parse_digest(descriptor.annotation(kKey)).context("{}", kKey));
-  CachedLayer layer{.key = key, .blob = {descriptor.digest, descriptor.size}, .data = {}, .archive = {}};
+  KeptLayer layer{.key = key, .blob = {descriptor.digest, descriptor.size}, .data = {}, .archive = {}};
   DADI_TRY(layer.entries, number(descriptor, kEntries));
   DADI_TRY(layer.segments, number(descriptor, kSegments));
   DADI_TRY(layer.data.value, number(descriptor, kData));

@@ -1,4 +1,4 @@
-#include "libconvert/registry/content_range.h"
+#include "libconvert/registry/range_headers.h"
 
 #include <gtest/gtest.h>
 
@@ -28,6 +28,21 @@ TEST(ContentRange, RefusesNumbersThatMakeNoSense) {
   EXPECT_EQ(parse_content_range("bytes 0-18446744073709551616/*"), std::nullopt);
   EXPECT_EQ(parse_content_range("bytes 99999999999999999999999-1/*"), std::nullopt);
   EXPECT_EQ(parse_content_range("bytes 0-1/" + std::string(4096, '9')), std::nullopt);
+}
+
+TEST(UploadRange, GivesWhereAnUploadIs) {
+  EXPECT_EQ(upload_range_end("0-0"), 0U);
+  EXPECT_EQ(upload_range_end("0-4194303"), 4194303U);
+  EXPECT_EQ(upload_range_end("bytes=0-99"), 99U);
+  for (const char* header : {"", "0", "-1", "1-0", "0-1-2", "0-1 ", "bytes 0-1", "0-9999999999999999999"})
+    EXPECT_EQ(upload_range_end(header), std::nullopt) << header;
+}
+
+TEST(HeaderNumber, IsDigitsAlone) {
+  EXPECT_EQ(header_number("0"), 0U);
+  EXPECT_EQ(header_number("999999999999999999"), 999999999999999999U);
+  for (const char* header : {"", " 1", "1 ", "-1", "+1", "0x1", "1000000000000000000"})
+    EXPECT_EQ(header_number(header), std::nullopt) << header;
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ Digest key_of(const KeyInputs& inputs);
 std::string library_versions();
 
 // A value type.
-struct CachedLayer {
+struct KeptLayer {
   Digest key;
   BlobIdentity blob;
   std::uint64_t entries = 0;  // this and the rest: what a conversion tells (see ConvertedLayer)
@@ -34,12 +34,12 @@ struct CachedLayer {
   std::uint64_t clamped_times = 0;
   Bytes archive;  // what its source's archive takes, uncompressed
 
-  friend bool operator==(const CachedLayer&, const CachedLayer&) = default;
+  friend bool operator==(const KeptLayer&, const KeptLayer&) = default;
 };
 
 // As a descriptor with annotations: the form in which it is written down everywhere.
-oci::Descriptor describe(const CachedLayer& layer);
+oci::Descriptor describe(const KeptLayer& layer);
 // Errors: corruption (an annotation is missing or malformed).
-Result<CachedLayer> parse_cached_layer(const oci::Descriptor& descriptor);
+Result<KeptLayer> parse_kept_layer(const oci::Descriptor& descriptor);
 
 }  // namespace dadi::layer_cache
