@@ -16,7 +16,7 @@ from registries import Registry, free_port
 from test_determinism import nasty_layers
 
 # What some layers convert to, with some versions of the libraries. Whoever changes the bytes changes these, and raises
-# kBytesVersion in libconvert/layer_cache/cached_layer.h: else conversions would be mixed of old layers and new ones.
+# kBytesVersion in libconvert/layer_cache/kept_layer.h: else conversions would be mixed of old layers and new ones.
 BYTES_VERSION = 1
 PINNED = {"lz4": "1.9.4", "zstd": "1.5.4", "libext2fs": "1.47.0"}
 PINNED_LAYERS = ["sha256:c5ae8816c4ae9bf4320a98a6a9c89d77525452b4861f0fb33130b0e90530616f",
@@ -246,7 +246,7 @@ class OnThisHost(CacheTest):
                           entry("text", b"".join(b"line %d\n" % i for i in range(20000)))]), tar_of([entry("second", b"layer")])]
         answer = self.anew(self.image("image", layers))
         found = [layer["digest"] for layer in answer["images"][0]["layers"]]
-        source = (harness.REPOSITORY / "libconvert/layer_cache/cached_layer.h").read_text()
+        source = (harness.REPOSITORY / "libconvert/layer_cache/kept_layer.h").read_text()
         version = int(re.search(r"kBytesVersion = (\d+);", source)[1])
         self.assertEqual((version, found), (BYTES_VERSION, PINNED_LAYERS))
 
