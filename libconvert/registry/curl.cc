@@ -48,6 +48,8 @@ const char* find_functions(void* library, Curl& curl) {
       .find(curl.easy_setopt, "curl_easy_setopt")
       .find(curl.easy_getinfo, "curl_easy_getinfo")
       .find(curl.easy_pause, "curl_easy_pause")
+      .find(curl.easy_perform, "curl_easy_perform")
+      .find(curl.easy_recv, "curl_easy_recv")
       .find(curl.easy_reset, "curl_easy_reset")
       .find(curl.easy_strerror, "curl_easy_strerror")
       .find(curl.easy_cleanup, "curl_easy_cleanup")

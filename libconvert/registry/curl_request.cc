@@ -1,5 +1,9 @@
 #include "libconvert/registry/curl_request.h"
 
+#include <poll.h>
+
+#include <chrono>
+
 #include "libformat/base/ascii.h"
 #include "libformat/base/bytes.h"
 
@@ -9,6 +13,7 @@ namespace {
 
 constexpr std::size_t kMostHeaders = 256 << 10;  // bytes of an answer's head
 constexpr long kConnectSeconds = 15;
+constexpr long kReasonMilliseconds = 2000;
 
 // Whether the other side ended TLS because of our certificate, or for lack of one: an alert (RFC 8446 §6.2), of which
 // curl has no code.
@@ -16,6 +21,11 @@ bool wants_client_certificate(std::string_view text) {
   if (text.find("alert") == std::string_view::npos) return false;
   const auto says = [&](std::string_view word) { return text.find(word) != std::string_view::npos; };
   return says("certificate") || says("unknown ca") || says("handshake failure");
+}
+
+Error refused_certificate(const std::string& origin, std::string_view text) {
+  return Error::denied("{}: it does not accept this side's certificate: {}", origin, text)
+      .with_hint("show it one that it knows: --client-cert FILE, --client-key FILE");
 }
 
 }  // namespace
@@ -59,9 +69,7 @@ void CurlRequest::add_header(const std::string& header) {
 // curl's texts name hosts and files, never headers.
 Error CurlRequest::error_of(CURLcode code) const {
   const char* text = detail_[0] != '\0' ? detail_.data() : curl().easy_strerror(code);
-  if (code != CURLE_OK && wants_client_certificate(text))
-    return Error::denied("{}: it does not accept this side's certificate: {}", origin_, text)
-        .with_hint("show it one that it knows: --client-cert FILE, --client-key FILE");
+  if (code != CURLE_OK && wants_client_certificate(text)) return refused_certificate(origin_, text);
   const bool expired = std::string_view(text).find("expired") != std::string_view::npos;
   switch (code) {
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -79,6 +87,44 @@ Error CurlRequest::error_of(CURLcode code) const {
     default:
       return Error::unavailable("{}: {}", origin_, text);
   }
+}
+
+bool CurlRequest::hides_reason(CURLcode code) const {
+  if (!origin_.starts_with("https:")) return false;
+  return code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING || code == CURLE_HTTP2;
+}
+
+Error CurlRequest::ask_for_reason(Error error) {
+  std::string refusal;  // the buffer for errors would keep the first there is
+  const auto hear = +[](CURL*, curl_infotype type, char* data, std::size_t size, void* into) {
+    const std::string_view text(data, size);
+    if (type == CURLINFO_TEXT && text.find("(OUT)") == std::string_view::npos && wants_client_certificate(text))
+      *static_cast<std::string*>(into) = text.substr(0, text.find('\n'));
+    return 0;
+  };
+  set(CURLOPT_DEBUGFUNCTION, hear);
+  set(CURLOPT_DEBUGDATA, &refusal);
+  set(CURLOPT_VERBOSE, 1L);
+  set(CURLOPT_CONNECT_ONLY, 1L);
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));  // HTTP/2 speaks first
+  set(CURLOPT_FRESH_CONNECT, 1L);
+  set(CURLOPT_PIPEWAIT, 0L);
+  set(CURLOPT_NOPROGRESS, 1L);
+  set(CURLOPT_TIMEOUT_MS, kReasonMilliseconds);
+  CURLcode code = curl().easy_perform(easy_);
+  pollfd readable{.fd = -1, .events = POLLIN, .revents = 0};
+  if (code == CURLE_OK) code = curl().easy_getinfo(easy_, CURLINFO_ACTIVESOCKET, &readable.fd);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kReasonMilliseconds);
+  // What is readable first may be a ticket of the session, which curl takes by itself.
+  while (code == CURLE_OK || code == CURLE_AGAIN) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    if (left.count() <= 0 || ::poll(&readable, 1, static_cast<int>(left.count())) <= 0) break;
+    char byte = 0;
+    std::size_t read = 0;
+    code = curl().easy_recv(easy_, &byte, 1, &read);
+  }
+  set(CURLOPT_VERBOSE, 0L);  // `refusal` ends here
+  return refusal.empty() ? error : refused_certificate(origin_, refusal);
 }
 
 std::string CurlRequest::redirect() const {

@@ -27,6 +27,12 @@ class CurlRequest {
 
   // What a failed transfer means.
   Error error_of(CURLcode code) const;
+  // Whether a transfer that got no answer may have failed for a reason that was not heard: in TLS 1.3 a side refuses a
+  // certificate after the handshake, and its reset may be seen before what it says.
+  bool hides_reason(CURLcode code) const;
+  // Connects once more, sends nothing, and waits a little for what the other side has against that. Blocks for seconds.
+  // Gives `error` when it says nothing. REQUIRES: the handle is in no transfer.
+  Error ask_for_reason(Error error);
   // Where a redirect leads, or "".
   std::string redirect() const;
   const std::string& origin() const { return origin_; }

@@ -111,8 +111,11 @@ class CurlTransfer final : public HttpTransfer {
       if (something() || over_) break;
       curl().multi_poll(handle_->multi, nullptr, 0, 1000, nullptr);
     }
-    if (over_ && code_ != CURLE_OK && !something()) return request_.error_of(code_);
-    return {};
+    if (!over_ || code_ == CURLE_OK || something()) return {};
+    Error error = request_.error_of(code_);
+    if (parser_.complete() || !request_.hides_reason(code_)) return error;
+    curl().multi_remove_handle(handle_->multi, handle_->easy);
+    return request_.ask_for_reason(std::move(error));
   }
 
   static std::size_t on_body(char* data, std::size_t, std::size_t size, void* self) {
@@ -172,7 +175,10 @@ class CurlExchange {
       return Error::unavailable("{}: fewer than {} bytes a second came", request_.origin(), wanted_.least_speed);
     if (code == CURLE_OPERATION_TIMEDOUT && std::chrono::steady_clock::now() >= wanted_.deadline)
       return Error::unavailable("{}: no answer within the time allowed", request_.origin());
-    if (code != CURLE_OK && !enough_) return request_.error_of(code);
+    if (code != CURLE_OK && !enough_) {
+      Error error = request_.error_of(code);
+      return !parser_.complete() && request_.hides_reason(code) ? request_.ask_for_reason(std::move(error)) : error;
+    }
     if (!parser_.complete()) return Error::unavailable("{}: an answer without a head", request_.origin());
     parser_.head.url = wanted_.url;
     return std::move(parser_.head);
