@@ -2,7 +2,7 @@
 
 #include <poll.h>
 
-#include <chrono>
+#include <algorithm>
 
 #include "libformat/base/ascii.h"
 #include "libformat/base/bytes.h"
@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::size_t kMostHeaders = 256 << 10;  // bytes of an answer's head
 constexpr long kConnectSeconds = 15;
-constexpr long kReasonMilliseconds = 2000;
+constexpr std::chrono::milliseconds kReasonTime(2000);  // for a handshake, and what follows it
+constexpr std::chrono::milliseconds kGlance(100);       // between looks whether to stop
 
 // Whether the other side ended TLS because of our certificate, or for lack of one: an alert (RFC 8446 §6.2), of which
 // curl has no code.
@@ -94,7 +95,15 @@ bool CurlRequest::hides_reason(CURLcode code) const {
   return code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING || code == CURLE_HTTP2;
 }
 
-Error CurlRequest::ask_for_reason(Error error) {
+Error CurlRequest::ask_for_reason(Error error, std::span<const std::stop_token> stops,
+                                  std::chrono::steady_clock::time_point deadline) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = std::min(deadline, Clock::now() + kReasonTime);
+  const auto left = [&] { return std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()); };
+  const auto over = [&] {
+    return left().count() <= 0 || std::ranges::any_of(stops, [](const auto& stop) { return stop.stop_requested(); });
+  };
+  if (over()) return error;
   std::string refusal;  // the buffer for errors would keep the first there is
   const auto hear = +[](CURL*, curl_infotype type, char* data, std::size_t size, void* into) {
     const std::string_view text(data, size);
@@ -110,15 +119,13 @@ Error CurlRequest::ask_for_reason(Error error) {
   set(CURLOPT_FRESH_CONNECT, 1L);
   set(CURLOPT_PIPEWAIT, 0L);
   set(CURLOPT_NOPROGRESS, 1L);
-  set(CURLOPT_TIMEOUT_MS, kReasonMilliseconds);
+  set(CURLOPT_TIMEOUT_MS, std::max(1L, static_cast<long>(left().count())));
   CURLcode code = curl().easy_perform(easy_);
   pollfd readable{.fd = -1, .events = POLLIN, .revents = 0};
   if (code == CURLE_OK) code = curl().easy_getinfo(easy_, CURLINFO_ACTIVESOCKET, &readable.fd);
-  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kReasonMilliseconds);
   // What is readable first may be a ticket of the session, which curl takes by itself.
-  while (code == CURLE_OK || code == CURLE_AGAIN) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
-    if (left.count() <= 0 || ::poll(&readable, 1, static_cast<int>(left.count())) <= 0) break;
+  while ((code == CURLE_OK || code == CURLE_AGAIN) && !over()) {
+    if (::poll(&readable, 1, static_cast<int>(std::min(left(), kGlance).count())) <= 0) continue;
     char byte = 0;
     std::size_t read = 0;
     code = curl().easy_recv(easy_, &byte, 1, &read);

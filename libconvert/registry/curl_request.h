@@ -2,7 +2,10 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <memory>
+#include <span>
+#include <stop_token>
 
 #include "libconvert/registry/curl.h"
 #include "libconvert/registry/http.h"
@@ -30,9 +33,11 @@ class CurlRequest {
   // Whether a transfer that got no answer may have failed for a reason that was not heard: in TLS 1.3 a side refuses a
   // certificate after the handshake, and its reset may be seen before what it says.
   bool hides_reason(CURLcode code) const;
-  // Connects once more, sends nothing, and waits a little for what the other side has against that. Blocks for seconds.
-  // Gives `error` when it says nothing. REQUIRES: the handle is in no transfer.
-  Error ask_for_reason(Error error);
+  // Connects once more, sends nothing, and waits for what the other side has against that: two seconds at most, less
+  // when `deadline` comes or one of `stops` is asked for. Gives `error` when it says nothing.
+  // REQUIRES: the handle is in no transfer.
+  Error ask_for_reason(Error error, std::span<const std::stop_token> stops,
+                       std::chrono::steady_clock::time_point deadline);
   // Where a redirect leads, or "".
   std::string redirect() const;
   const std::string& origin() const { return origin_; }

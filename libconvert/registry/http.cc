@@ -115,7 +115,7 @@ class CurlTransfer final : public HttpTransfer {
     Error error = request_.error_of(code_);
     if (parser_.complete() || !request_.hides_reason(code_)) return error;
     curl().multi_remove_handle(handle_->multi, handle_->easy);
-    return request_.ask_for_reason(std::move(error));
+    return request_.ask_for_reason(std::move(error), {&stop, 1}, std::chrono::steady_clock::time_point::max());
   }
 
   static std::size_t on_body(char* data, std::size_t, std::size_t size, void* self) {
@@ -177,7 +177,8 @@ class CurlExchange {
       return Error::unavailable("{}: no answer within the time allowed", request_.origin());
     if (code != CURLE_OK && !enough_) {
       Error error = request_.error_of(code);
-      return !parser_.complete() && request_.hides_reason(code) ? request_.ask_for_reason(std::move(error)) : error;
+      if (parser_.complete() || !request_.hides_reason(code)) return error;
+      return request_.ask_for_reason(std::move(error), stops, wanted_.deadline);
     }
     if (!parser_.complete()) return Error::unavailable("{}: an answer without a head", request_.origin());
     parser_.head.url = wanted_.url;
