@@ -46,7 +46,7 @@ Result<void> run_copy(Session& session, const CopyCommand& command, const oci::R
     DADI_TRY(options.platform, oci::parse_platform(command.platform));
   }
   registry::Access access = registry_access(session, command.registry);
-  DADI_TRY(const auto source, registry::open_source(from, access).context("{}", from.to_string()));
+  DADI_TRY(const auto source, registry::open_source(from, access));
   if (from.kind == Kind::kRegistry && from.host == to.host && from.repository != to.repository)
     access.mount_from = from.repository;
   DADI_TRY(const auto destination, registry::open_destination(to, access).context("{}", to.to_string()));

@@ -131,6 +131,8 @@ void Progress::look(Task& task, Task::View& view, Clock::time_point now) {
 }
 
 std::string Progress::plain_line(const Task::View& view) {
+  if (view.finished && view.done.value == 0)
+    return fmt::format("{}: nothing read  in {:.1f} s", view.label, view.elapsed);
   if (view.finished) {
     return fmt::format("{}: {}  {}  in {:.1f} s", view.label, format_size(view.done), rate_text(view.rate),
                        view.elapsed);
