@@ -123,18 +123,9 @@ class RegistryDestination final : public oci::ImageDestination {
   void on_finished(Finished told) override { staged_.on_finished(std::move(told)); }
 
   Result<bool> has_blob(const Digest& digest, Bytes size) override {
-    {
-      const std::lock_guard lock(mutex_);
-      if (there_.contains(digest)) return true;
-    }
-    DADI_TRY(bool there, repository_.has_blob(digest, size));
-    if (!there && !mount_from_.empty()) {
-      DADI_TRY(there, repository_.mount_blob(digest, mount_from_));
-    }
-    if (there) {
-      const std::lock_guard lock(mutex_);
-      there_.insert(digest);
-    }
+    auto there = look_for(digest, size);
+    // An upload that fails stops all requests: it is what went wrong.
+    if (!there && there.error().code() == ErrorCode::kCancelled) DADI_CHECK(uploads_.status());
     return there;
   }
 
@@ -152,6 +143,22 @@ class RegistryDestination final : public oci::ImageDestination {
   }
 
  private:
+  Result<bool> look_for(const Digest& digest, Bytes size) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (there_.contains(digest)) return true;
+    }
+    DADI_TRY(bool there, repository_.has_blob(digest, size));
+    if (!there && !mount_from_.empty()) {
+      DADI_TRY(there, repository_.mount_blob(digest, mount_from_));
+    }
+    if (there) {
+      const std::lock_guard lock(mutex_);
+      there_.insert(digest);
+    }
+    return there;
+  }
+
   // Documents wait until commit() knows which of them are manifests; whatever is larger than one can be goes at once.
   class Sink final : public BlobSink {
    public:

@@ -41,7 +41,8 @@ class FaultyRegistry:
     expired   where blobs are, 403 is the answer
     lost      a PATCH is taken by half, and its connection closed
     hang      a PATCH has no answer for a minute
-    denied    a PUT of a blob is not allowed; the answer comes once a PATCH hangs
+    denied    a PUT of a blob is not allowed; the answer comes once a PATCH hangs, or a HEAD
+    asleep    a HEAD of a blob waits until an upload has begun, and for a minute then
     other     a manifest is not the one that was asked for
     hidden    a blob is not there when it is asked for with HEAD
     mount     a mount is not allowed
@@ -193,6 +194,12 @@ class Registry(Handler):
             return self.answer(307, Location=f"http://{self.registry.store}/bucket/{digest}")
         if self.command == "HEAD" and self.registry.goes_wrong("hidden"):
             return self.answer(404)
+        if self.command == "HEAD" and self.registry.goes_wrong("asleep"):
+            while not self.registry.uploads and not self.registry.ended.wait(0.01):
+                pass
+            self.registry.hangs.set()
+            self.registry.ended.wait(60)
+            return self.answer(503)
         return self.send_blob(digest)
 
     def manifest(self, name):

@@ -40,6 +40,16 @@ class Faults(harness.Test):
     def asked(self, method, pattern):
         return self.registry.asked(self.registry.host, method, pattern)
 
+    def test_an_upload_that_is_denied_is_the_error_and_not_what_it_stopped(self):
+        Layout(self.folder / "one").add_image([[entry("srv/noise", os.urandom(9 << 20))]])
+        self.start()
+        # Of two blobs, layer and config: the config is asked for while the layer is on its way.
+        self.registry.faults.update(denied=1, hidden=1, asleep=1)
+        started = time.monotonic()
+        self.fails(DENIED, "push", "oci:one", self.at, env=self.env)
+        self.assertLess(time.monotonic() - started, 30)
+        self.assertLess(self.registry.faults["asleep"], 1)
+
     def test_tokens_are_fetched_used_again_and_renewed_when_they_expire(self):
         self.start(tokens=4)
         self.fails(DENIED, "push", "oci:image", self.at, env=self.env, says="hint: dadi login")
