@@ -261,6 +261,14 @@ class Attempt {
   bool lost_ = false;
 };
 
+// Records that the mount point was made, unless the attachment was detached meanwhile.
+Result<void> record_made_mount(const StateFolder& folder, Attachment& attachment) {
+  DADI_TRY(const FileLock lock, folder.lock());
+  if (!folder.attachment(attachment.name)) return Error::not_found("{} was detached meanwhile", attachment.name);
+  attachment.made_mount = true;
+  return folder.write(attachment);
+}
+
 // Mounts what has just been attached. The mount point was recorded before, so that a detach finds it.
 Result<void> mount_attachment(const StateFolder& folder, Listing& listing, const AttachRequest& request) {
   Attachment& attachment = listing.attachment;
@@ -268,8 +276,7 @@ Result<void> mount_attachment(const StateFolder& folder, Listing& listing, const
   const auto device = device_number(listing.device->device);
   if (device && is_mounted(attachment, *device)) return {};  // it outlived a dadid
   if (::mkdir(point.c_str(), 0755) == 0) {
-    attachment.made_mount = true;
-    DADI_CHECK(folder.write(attachment));
+    DADI_CHECK(record_made_mount(folder, attachment));
   } else if (errno != EEXIST) {
     return Error::from_errno(errno, "make " + point);
   }

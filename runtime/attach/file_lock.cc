@@ -34,7 +34,10 @@ Result<FileLock> FileLock::take(const std::filesystem::path& path) {
 Result<std::optional<FileLock>> FileLock::try_take(const std::filesystem::path& path) {
   DADI_TRY(UniqueFd fd, open_lock(path));
   struct flock range = whole_file(F_WRLCK);
-  if (::fcntl(fd.get(), F_OFD_SETLK, &range) == 0) return std::optional(FileLock(std::move(fd)));
+  if (::fcntl(fd.get(), F_OFD_SETLK, &range) == 0) {
+    if (::ftruncate(fd.get(), 0) != 0) return Error::from_errno(errno, "write to " + path.string());
+    return std::optional(FileLock(std::move(fd)));
+  }
   if (errno == EAGAIN || errno == EACCES) return std::optional<FileLock>();
   return Error::from_errno(errno, "lock " + path.string());
 }

@@ -16,7 +16,7 @@ class FileLock {
  public:
   // Makes the file (mode 0600) when it is missing, and waits for the lock. Errors: io, denied.
   static Result<FileLock> take(const std::filesystem::path& path);
-  // Nothing when another descriptor holds it.
+  // Nothing when another descriptor holds it. What is taken names nobody until it is signed.
   static Result<std::optional<FileLock>> try_take(const std::filesystem::path& path);
   // Takes over a descriptor that was inherited with the lock.
   static FileLock adopt(UniqueFd fd) { return FileLock(std::move(fd)); }

@@ -199,12 +199,6 @@ void FuseFile::when_unused(std::function<void()> unused) {
   if (unused) unused();
 }
 
-Result<UniqueFd> FuseFile::open() const {
-  UniqueFd fd(::openat(mount_.get(), name_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd) return Error::from_errno(errno, "open the file of FUSE");
-  return fd;
-}
-
 FuseFile::~FuseFile() {
   mount_ = UniqueFd();  // the last of its descriptors ends the connection, and with it the loop
   if (thread_.joinable()) {

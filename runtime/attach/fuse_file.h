@@ -29,8 +29,9 @@ class FuseFile {
   FuseFile(const FuseFile&) = delete;
   FuseFile& operator=(const FuseFile&) = delete;
 
-  // The file, open for reading. It keeps the file system mounted.
-  Result<UniqueFd> open() const;
+  // The folder that the file is in, as a descriptor. Whoever opens the file keeps the file system mounted. A process
+  // that is killed while it waits for its own answer stays for ever: another should open it.
+  int folder() const { return mount_.get(); }
 
   // Opens no more, and calls `unused` once nobody has the file open: at once, or in another thread. Call at most once.
   void when_unused(std::function<void()> unused);

@@ -62,8 +62,7 @@ Result<std::unique_ptr<HostDevice>> create_fuse_loop(HostDeviceRequest request) 
         .with_hint("detach it, and attach it again");
   }
   DADI_TRY(auto file, FuseFile::serve(std::move(request.device), request.label));
-  DADI_TRY(const UniqueFd backing, file->open());
-  DADI_TRY(LoopDevice loop, LoopDevice::over(backing.get(), request.label));
+  DADI_TRY(LoopDevice loop, LoopDevice::over(file->folder(), file->name()));
   return std::make_unique<FuseLoop>(std::move(file), std::move(loop));
 }
 

@@ -13,9 +13,10 @@ namespace dadi::attach {
 // once nobody has it open it is free again, also when this process is killed. Move-only.
 class LoopDevice {
  public:
-  // Takes the next free device. `label` is what `losetup` has no better name for.
+  // Takes the next free device, over the file `name` of the open folder `folder`. This process may be the one that
+  // serves the file, and may be killed meanwhile: it is another process that opens it.
   // Errors: host_lacks (no loop driver, no free device), denied, io.
-  static Result<LoopDevice> over(int file, const std::string& label);
+  static Result<LoopDevice> over(int folder, const std::string& name);
 
   unsigned number() const { return number_; }
   std::string path() const;

@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr Bytes kRecordLimit{1 << 20};
 constexpr std::size_t kLongestName = 64;
+constexpr std::string_view kHalfWritten = ".tmp";
 
 Result<Json> read_json(const fs::path& path) {
   DADI_TRY(const auto file, FileBlob::open(path));
@@ -32,7 +33,7 @@ Result<Json> read_json(const fs::path& path) {
 // Whole or not at all, as others see it. It need not outlive a crash of the machine, so nothing is synced.
 Result<void> write_json(const fs::path& path, const Json& json) {
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
-  const fs::path temporary = path.string() + fmt::format(".{}.tmp", getpid());
+  const fs::path temporary = path.string() + fmt::format(".{}{}", getpid(), kHalfWritten);
   UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return Error::from_errno(errno, "create " + temporary.string());
   const ssize_t written = ::write(fd.get(), text.data(), text.size());
@@ -196,6 +197,12 @@ Result<void> StateFolder::write(const Attachment& attachment) const {
 
 Result<void> StateFolder::remove(const Attachment& attachment) const {
   return unlink_if_there(attachment_path(attachment.name));
+}
+
+void StateFolder::remove_half_written() const {
+  for (const fs::path& path : sorted_entries(path_ / "attachments")) {
+    if (path.extension() == kHalfWritten) ::unlink(path.c_str());
+  }
 }
 
 }  // namespace dadi::attach

@@ -86,6 +86,8 @@ class StateFolder {
   Result<Attachment> attachment(const std::string& name) const;
   Result<void> write(const Attachment& attachment) const;
   Result<void> remove(const Attachment& attachment) const;
+  // Removes attachments that were half written when their writer was killed. REQUIRES: the caller holds the lock.
+  void remove_half_written() const;
 
   const std::filesystem::path& path() const { return path_; }
 

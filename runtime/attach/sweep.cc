@@ -4,7 +4,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "runtime/attach/backend.h"
 #include "runtime/attach/control.h"
@@ -15,6 +17,7 @@ namespace {
 constexpr std::chrono::seconds kToAnswer(10);
 constexpr std::chrono::seconds kToEnd(10);
 constexpr std::chrono::seconds kToDie(2);
+constexpr std::chrono::milliseconds kLookForSignature(2);
 
 UniqueFd process_of(pid_t pid) {
   return UniqueFd(pid > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)) : -1);
@@ -22,6 +25,17 @@ UniqueFd process_of(pid_t pid) {
 
 void signal(const UniqueFd& process, int number) {
   if (process) ::syscall(SYS_pidfd_send_signal, process.get(), number, nullptr, 0);
+}
+
+// The process behind a device. One that was only just started has not signed its lock yet: it is waited for.
+Result<UniqueFd> living_process_of(const DeviceFolder& device) {
+  const auto end = std::chrono::steady_clock::now() + kToEnd;
+  for (;;) {
+    if (const pid_t pid = device.pid(); pid > 0) return process_of(pid);
+    DADI_TRY(const bool alive, device.alive());
+    if (!alive || std::chrono::steady_clock::now() > end) return UniqueFd();
+    std::this_thread::sleep_for(kLookForSignature);
+  }
 }
 
 bool has_ended(const UniqueFd& process, std::chrono::milliseconds time) {
@@ -68,6 +82,7 @@ void sweep_device(const StateFolder& folder, const DeviceFolder& device) {
 }  // namespace
 
 void sweep(const StateFolder& folder) {
+  folder.remove_half_written();
   for (const DeviceFolder& device : folder.devices()) sweep_device(folder, device);
   for (const Attachment& attachment : folder.attachments()) {
     if (!folder.device(attachment.device_id).exists()) static_cast<void>(folder.remove(attachment).has_value());
@@ -82,7 +97,7 @@ Result<void> clean_up(const DeviceFolder& device) {
 }
 
 Result<void> end_device(const DeviceFolder& device, bool lazy) {
-  const UniqueFd process = process_of(device.pid());
+  DADI_TRY(const UniqueFd process, living_process_of(device));
   const std::optional<DeviceState> state = device.known_state();
   if (!state) {
     signal(process, SIGTERM);  // it is still starting, and hears nothing else

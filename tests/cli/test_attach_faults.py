@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -86,10 +87,29 @@ class Crashes(Attached):
                 process.kill()
                 process.wait(timeout=60)
                 if words[0] == "attach":
-                    self.dadi("detach", "web", status=None)
-                    self.assertEqual(self.ps(), [], delay)
+                    detached = self.dadi("detach", "web", status=None)
+                    self.assertEqual(self.ps(), [], f"killed after {delay} ms; detach: {detached.stderr}")
                     self.attach("--name", "web", "--mount", "tree", "oci:image")
                     self.assertEqual((self.folder / "tree/etc/hostname").read_text(), "small\n")
+            self.dadi("detach", "web", status=None)
+            self.assert_nothing_is_left()
+
+    def test_a_dadid_killed_anywhere_while_it_starts_is_gone(self):
+        """A process that waits for its own answer when it is killed would stay for ever."""
+        self.image()
+        rng = random.Random(1)
+        for _ in range(600 if os.environ.get("DADI_LONG") else 40):
+            process = subprocess.Popen([harness.BINARY, "attach", "--name", "web", "--mount", "tree", "oci:image"],
+                                       cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            self.wait_until(lambda: self.servers() or process.poll() is not None)
+            time.sleep(rng.random() * 0.02)
+            for pid in self.servers():
+                try:
+                    os.kill(pid, rng.choice([signal.SIGTERM, signal.SIGKILL]))
+                except ProcessLookupError:
+                    pass  # a process that only made the device
+            process.wait(timeout=30)
             self.dadi("detach", "web", status=None)
             self.assert_nothing_is_left()
 
@@ -99,6 +119,20 @@ class Crashes(Attached):
         script.write_text("#!/bin/sh\nkill -9 $$\n")
         script.chmod(0o755)
         self.fails(FAILURE, "attach", "--dadid", script, "oci:image", says="ended without a word")
+        self.assert_nothing_is_left()
+
+    def test_a_dadid_that_is_only_just_starting_is_detached(self):
+        """Its attach is killed while it has not yet said which process it is."""
+        self.image()
+        script = self.folder / "dadid"
+        script.write_text(f'#!/bin/sh\nsleep 0.5\nexec {pathlib.Path(harness.BINARY).parent / "dadid"} "$@"\n')
+        script.chmod(0o755)
+        process = subprocess.Popen([harness.BINARY, "attach", "--dadid", script, "--name", "web", "oci:image"],
+                                   cwd=self.folder, env=self.env)
+        self.wait_until(lambda: [one["state"] for one in self.ps()] == ["starting"])
+        process.kill()
+        process.wait(timeout=60)
+        self.dadi("detach", "web")
         self.assert_nothing_is_left()
 
     def test_entries_of_another_boot_are_forgotten(self):
