@@ -29,6 +29,7 @@ struct ConvertCommand {
   LimitOptions limits;
   std::string media_types;
   std::string digest_file;
+  bool referrer = false;
   unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
   bool dry_run = false;
   ConversionCacheOptions cache;
@@ -74,6 +75,11 @@ Result<pipeline::ConvertOptions> parse_options(Session& session, const ConvertCo
   options.select.all = command.all_platforms;
   if (command.media_types == "oci") options.media_types = oci::Family::kOci;
   if (command.media_types == "docker") options.media_types = oci::Family::kDocker;
+  if (command.referrer) {
+    if (command.media_types == "docker") return Error::invalid_argument("Docker's manifests refer to no other image");
+    options.media_types = oci::Family::kOci;
+    options.referrer = true;
+  }
   options.jobs = command.jobs;
   options.stop = session.stop();
   return options;
@@ -129,14 +135,31 @@ Result<void> show_plan(Session& session, const oci::ImageSource& source, const p
   return {};
 }
 
+// Where the result goes. What refers to an image is in its repository; without DST it has no tag there.
+Result<oci::Reference> destination_of(const ConvertCommand& command, const oci::Reference& from) {
+  if (command.referrer && from.kind != oci::Reference::Kind::kRegistry)
+    return Error::invalid_argument("--referrer is for an image on a registry, which {} is not", from.to_string());
+  if (command.destination.empty() && command.referrer) {
+    oci::Reference untagged = from;
+    untagged.tag.clear();
+    untagged.digest.reset();
+    return untagged;
+  }
+  if (command.destination.empty()) return Error::invalid_argument("where to? DST is missing");
+  DADI_TRY(oci::Reference to, oci::parse_reference(command.destination));
+  if (command.referrer && (to.kind != from.kind || to.host != from.host || to.repository != from.repository))
+    return Error::invalid_argument("what refers to {} must be in its repository, and {} is elsewhere", from.to_string(),
+                                   to.to_string());
+  return to;
+}
+
 Result<void> run_convert(Session& session, const ConvertCommand& command) {
   DADI_TRY(pipeline::ConvertOptions options, parse_options(session, command));
   DADI_TRY(const oci::Reference from, parse_image_reference(session, command.source));
   const registry::Access access = registry_access(session, command.registry);
   DADI_TRY(const auto source, registry::open_source(from, access));
   if (command.dry_run) return show_plan(session, *source, options);
-  if (command.destination.empty()) return Error::invalid_argument("where to? DST is missing");
-  DADI_TRY(const oci::Reference to, oci::parse_reference(command.destination));
+  DADI_TRY(oci::Reference to, destination_of(command, from));
   DADI_TRY(const OpenedConversionCache cache, open_conversion_cache(session, command.cache, access));
   options.cache = cache.cache.get();
   registry::Access writing = access;
@@ -148,6 +171,7 @@ Result<void> run_convert(Session& session, const ConvertCommand& command) {
   if (!command.digest_file.empty()) {
     DADI_CHECK(replace_file(command.digest_file, as_bytes(result.root.digest.to_string() + "\n")));
   }
+  if (command.destination.empty()) to.digest = result.root.digest;
   answer(session, to.to_string(), result);
   finish_conversion_cache(session, cache, to, access);
   return {};
@@ -160,7 +184,8 @@ void add_convert(CommandLine& line, Session& session) {
   auto command = line.add("convert", "Turn an OCI or Docker image into one of layered block devices",
                           "dadi convert oci:debian oci:debian-dadi\n"
                           "dadi convert --compression zstd --block-size 16K oci:debian oci:debian-small\n"
-                          "dadi convert docker-archive:saved.tar oci-archive:saved-dadi.tar");
+                          "dadi convert docker-archive:saved.tar oci-archive:saved-dadi.tar\n"
+                          "dadi convert --referrer docker://localhost:5000/debian:12");
   command.argument("SRC", options.source, "Image, as in oci:DIR:TAG or docker-archive:FILE")
       .optional_argument("DST", options.destination, "Where the result goes, as in oci:DIR:TAG or oci-archive:FILE")
       .option("--platform", options.platform, "OS/ARCH",
@@ -172,6 +197,8 @@ void add_convert(CommandLine& line, Session& session) {
   add_limit_options(command, options.limits);
   command.option("--media-types", options.media_types, "FAMILY", "oci or docker; default: those of the source")
       .one_of({"oci", "docker"})
+      .flag("--referrer", options.referrer,
+            "Store the result beside SRC, in its repository, as what refers to it: whoever attaches SRC gets it")
       .option("--digestfile", options.digest_file, "FILE", "Also write the result's digest to a file")
       .option("-j,--jobs", options.jobs, "N", "Threads that compress; changes no byte of the result")
       .at_least(1)

@@ -134,14 +134,27 @@ void print_image(Session& session, const std::string& reference, const oci::Sele
   }
 }
 
+// The digests of an ordinary image's converted forms, where its store lists them. That it does not say is no failure.
+std::vector<Digest> converted_forms(Session& session, const StoredImage& stored) {
+  std::vector<Digest> forms;
+  const auto referrers = stored.source->referrers(stored.image.descriptor.digest, oci::kNativeArtifactType);
+  if (!referrers) session.note(fmt::format("whether it has a converted form: {}", referrers.error().message()));
+  if (referrers)
+    for (const oci::Descriptor& one : *referrers) forms.push_back(one.digest);
+  return forms;
+}
+
 // An ordinary image: what the manifest says, and no more.
-void inspect_archives(Session& session, const oci::Reference& reference, const oci::SelectedImage& image) {
+void inspect_archives(Session& session, const oci::Reference& reference, const oci::SelectedImage& image,
+                      const std::vector<Digest>& forms) {
   Bytes stored;
   for (const auto& layer : image.manifest.layers) stored += layer.size;
   if (session.options.json) {
     Json object = {{"reference", as_utf8(reference.to_string())}, {"form", "archive"}};
     object.update(image_json(image));
     object["size"] = stored.value;
+    object["converted"] = Json::array();
+    for (const Digest& form : forms) object["converted"].push_back(form.to_string());
     object["layers"] = Json::array();
     for (const auto& layer : image.manifest.layers) {
       object["layers"].push_back(descriptor_json(layer));
@@ -151,6 +164,7 @@ void inspect_archives(Session& session, const oci::Reference& reference, const o
     return;
   }
   print_image(session, reference.to_string(), image);
+  for (const Digest& form : forms) session.out().print("converted     {}\n", form.to_string());
   session.out().print("stored        {} in {}\n\n", format_size(stored),
                       format_count(image.manifest.layers.size(), "layer"));
   Table table({{"LAYER", Table::Align::kRight}, {"DIGEST"}, {"SIZE", Table::Align::kRight}, {"FORM"}, {"MEDIA TYPE"}});
@@ -240,7 +254,7 @@ Result<void> inspect(Session& session, const InspectOptions& options) {
   DADI_TRY(const StoredImage stored, open_stored_image(session, reference, options.image));
   if (documents) return print_document(session, stored, options.config);
   if (oci::is_converted(stored.image.manifest)) return inspect_blocks(session, options);
-  inspect_archives(session, reference, stored.image);
+  inspect_archives(session, reference, stored.image, converted_forms(session, stored));
   return {};
 }
 

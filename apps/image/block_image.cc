@@ -115,6 +115,27 @@ Result<StoredImage> open_stored_image(const oci::Reference& reference, const std
   return StoredImage{std::move(source), std::move(selection.images.front())};
 }
 
+Result<StoredImage> open_converted_image(const oci::Reference& reference, const std::string& platform,
+                                         const Notes& notes, const registry::Access& access) {
+  DADI_TRY(StoredImage stored, open_stored_image(reference, platform, notes, access));
+  if (oci::is_converted(stored.image.manifest)) return stored;
+  const Digest source = stored.image.descriptor.digest;
+  DADI_TRY(const auto referrers, stored.source->referrers(source, oci::kNativeArtifactType));
+  if (referrers.empty()) return not_converted();
+  oci::Reference pinned = reference;
+  pinned.tag.clear();
+  pinned.digest = referrers.back().digest;  // registries list the latest last, if they list in any order
+  const std::string name = pinned.to_string();
+  notes(fmt::format("{} is an ordinary image; its converted form {} is taken{}", reference.to_string(),
+                    pinned.digest->to_string(),
+                    referrers.size() > 1 ? fmt::format(", of {} that there are", referrers.size()) : ""));
+  DADI_TRY(StoredImage converted, open_stored_image(pinned, platform, notes, access));
+  const oci::Manifest& manifest = converted.image.manifest;
+  if (!oci::is_converted(manifest) || !manifest.subject || manifest.subject->digest != source)
+    return Error::corruption("{} is listed as a converted form of {}, and is none", name, source.to_string());
+  return converted;
+}
+
 Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
                                     const ImageReach& reach) {
   FoundImage image{.reference = reference.to_string(), .stored = {}, .layers = {}, .lazy = {}};
@@ -131,7 +152,7 @@ Result<FoundImage> find_block_image(const oci::Reference& reference, const std::
       if (const auto usable = image.lazy->usable(); !usable)
         notes(fmt::format("nothing is cached: {}", usable.error().message()));
     }
-    DADI_TRY(image.stored, open_stored_image(reference, platform, notes, access));
+    DADI_TRY(image.stored, open_converted_image(reference, platform, notes, access));
     DADI_TRY(image.layers, layers_of(*image.stored, image.lazy.get(), access.stop));
   }
   return image;

@@ -32,6 +32,11 @@ struct StoredImage {
 Result<StoredImage> open_stored_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
                                       const registry::Access& access);
 
+// The same, of block layers: that image, or what its registry lists as its converted form, which is noted. Errors: and
+// unsupported (an ordinary image without one), corruption (what is listed is none).
+Result<StoredImage> open_converted_image(const oci::Reference& reference, const std::string& platform,
+                                         const Notes& notes, const registry::Access& access);
+
 // What is said of an image that is no block image.
 Error not_converted();
 

@@ -76,8 +76,7 @@ Result<ImageIdentity> identify_image(const oci::Reference& reference, const std:
     if (config.upper) files.insert(files.end(), {config.upper->index, config.upper->data});
     DADI_TRY(identity.content, identity_of(files));
   } else {
-    DADI_TRY(const StoredImage stored, open_stored_image(reference, platform, notes, access));
-    if (!oci::is_converted(stored.image.manifest)) return not_converted();
+    DADI_TRY(const StoredImage stored, open_converted_image(reference, platform, notes, access));
     oci::Reference pinned = reference;
     pinned.tag.clear();
     pinned.digest = stored.image.descriptor.digest;

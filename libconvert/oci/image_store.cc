@@ -40,6 +40,11 @@ Result<std::unique_ptr<ImageSource>> open_archive(const Reference& reference) {
 
 }  // namespace
 
+Result<std::vector<Descriptor>> ImageSource::referrers(const Digest& /*subject*/,
+                                                       std::string_view /*artifact_type*/) const {
+  return std::vector<Descriptor>();
+}
+
 Result<std::unique_ptr<ByteSource>> ImageSource::stream_blob(const Descriptor& descriptor,
                                                              const ReadContext& context) const {
   DADI_TRY(SharedBlob blob, open_blob(descriptor));

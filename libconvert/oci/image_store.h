@@ -30,6 +30,10 @@ class ImageSource {
   // The blob in order; digest and size are verified by its end (see VerifiedSource). Errors: as open_blob().
   virtual Result<std::unique_ptr<ByteSource>> stream_blob(const Descriptor& descriptor,
                                                           const ReadContext& context = {}) const;
+
+  // The manifests in this store that say that they refer to that one, of that artifact type; their content is not
+  // verified. None where stores know nothing of it. Errors: those of asking.
+  virtual Result<std::vector<Descriptor>> referrers(const Digest& subject, std::string_view artifact_type) const;
 };
 
 // A blob as a whole, verified. Errors: as open_blob(); unsupported (larger than `limit`).

@@ -19,6 +19,13 @@ std::string brief_size(Bytes size) {
   return fmt::format("{}", size.value);
 }
 
+// Has a manifest or index say that it is another form of its source.
+template <typename Document>
+void refer(Document& document, const oci::Descriptor& source) {
+  document.artifact_type = oci::kNativeArtifactType;
+  document.subject = oci::Descriptor{.media_type = source.media_type, .digest = source.digest, .size = source.size};
+}
+
 // While it lives, the cache takes hold of what is written to the destination.
 class HeldFiles {
  public:
@@ -138,12 +145,13 @@ class ImageConversion {
     // Of a plain tar the diff id is the blob's own digest.
     const std::string config_json = image.config.with_diff_ids(digests);
     DADI_TRY(const oci::Descriptor config, oci::put_document(destination_, config_json, oci::config_type(family_)));
-    const oci::Manifest manifest{.media_type = std::string(oci::manifest_type(family_)),
-                                 .artifact_type = {},
-                                 .config = config,
-                                 .layers = std::move(descriptors),
-                                 .subject = {},
-                                 .annotations = image.manifest.annotations};
+    oci::Manifest manifest{.media_type = std::string(oci::manifest_type(family_)),
+                           .artifact_type = {},
+                           .config = config,
+                           .layers = std::move(descriptors),
+                           .subject = {},
+                           .annotations = image.manifest.annotations};
+    if (options_.referrer) refer(manifest, image.descriptor);
     return oci::put_document(destination_, manifest.to_json(), manifest.media_type);
   }
 
@@ -155,10 +163,12 @@ class ImageConversion {
   oci::Family family_ = oci::Family::kOci;
 };
 
-Result<oci::Descriptor> put_index(const oci::Index& source, const std::vector<ConvertedImage>& images,
-                                  oci::ImageDestination& destination, std::optional<oci::Family> family) {
+Result<oci::Descriptor> put_index(const oci::Index& source, const oci::Descriptor& root,
+                                  const std::vector<ConvertedImage>& images, oci::ImageDestination& destination,
+                                  const ConvertOptions& options) {
   oci::Index index;
-  index.media_type = oci::index_type(family.value_or(oci::family_of(source.media_type)));
+  index.media_type = oci::index_type(options.media_types.value_or(oci::family_of(source.media_type)));
+  if (options.referrer) refer(index, root);
   index.annotations = source.annotations;
   for (const ConvertedImage& image : images) {
     oci::Descriptor entry = image.manifest;
@@ -193,7 +203,7 @@ Result<ConvertResult> convert(const oci::ImageSource& source, oci::ImageDestinat
   }
   result.root = result.images.front().manifest;
   if (options.select.all && selection.index) {
-    DADI_TRY(result.root, put_index(*selection.index, result.images, destination, options.media_types));
+    DADI_TRY(result.root, put_index(*selection.index, source.root(), result.images, destination, options));
   }
   DADI_CHECK(destination.commit(result.root));
   return result;

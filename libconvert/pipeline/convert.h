@@ -27,6 +27,7 @@ struct ConvertOptions {
   fs::ArchiveLimits limits;                       // of each image
   unsigned jobs = 1;                              // threads that compress; changes no byte of the result
   layer_cache::ConversionCache* cache = nullptr;  // borrowed; changes no byte of the result
+  bool referrer = false;  // the result refers to its source, of the same registry: media types are OCI's then
   std::stop_token stop;
 };
 

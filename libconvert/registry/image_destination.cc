@@ -133,13 +133,13 @@ class RegistryDestination final : public oci::ImageDestination {
     if (digest_ && *digest_ != root.digest)
       return Error::invalid_argument("the image is {}, and cannot be written as {}", root.digest.to_string(),
                                      digest_->to_string());
-    DADI_TRY(const std::string bytes, read_manifest(root));
-    DADI_CHECK(put_children(root, bytes, 0));
+    DADI_TRY(std::string bytes, read_manifest(root));
+    DADI_CHECK(take(root, std::move(bytes), 0));
     DADI_CHECK(uploads_.finish());
-    for (const auto& [digest, manifest] : manifests_)
-      DADI_CHECK(repository_.put_manifest(digest, as_bytes(manifest.bytes), manifest.media_type));
-    const std::string name = !tag_.empty() ? tag_ : root.digest.to_string();
-    return repository_.put_manifest(name, as_bytes(bytes), root.media_type);
+    const StagedManifest top = std::move(manifests_.back());
+    manifests_.pop_back();
+    for (const StagedManifest& manifest : manifests_) DADI_CHECK(put(manifest.described.digest.to_string(), manifest));
+    return put(!tag_.empty() ? tag_ : root.digest.to_string(), top);
   }
 
  private:
@@ -178,7 +178,9 @@ class RegistryDestination final : public oci::ImageDestination {
   };
 
   struct StagedManifest {
-    std::string bytes, media_type;
+    oci::Descriptor described;
+    std::string bytes;
+    std::optional<oci::Descriptor> subject;
   };
 
   void upload(const BlobIdentity& identity) {
@@ -193,25 +195,39 @@ class RegistryDestination final : public oci::ImageDestination {
     return std::string(as_text(bytes));
   }
 
-  // What the document refers to: blobs are uploaded, manifests kept for afterwards, those below first.
-  Result<void> put_children(const oci::Descriptor& descriptor, const std::string& bytes, int depth) {
+  // What the document refers to, and the document: blobs are uploaded, manifests kept for afterwards, those below
+  // first.
+  Result<void> take(const oci::Descriptor& descriptor, std::string bytes, int depth) {
     if (depth > kMostNesting) return Error::unsupported("indexes nested deeper than {}", kMostNesting);
+    oci::Descriptor described{
+        .media_type = descriptor.media_type, .digest = descriptor.digest, .size = descriptor.size};
     if (oci::is_index(descriptor.media_type)) {
-      DADI_TRY(const oci::Index index, oci::Index::parse(as_bytes(bytes), descriptor.media_type));
+      DADI_TRY(oci::Index index, oci::Index::parse(as_bytes(bytes), descriptor.media_type));
       for (const oci::Descriptor& child : index.manifests) {
         if (!staged_.contains(child.digest, child.size)) continue;
-        DADI_TRY(const std::string below, read_manifest(child));
-        DADI_CHECK(put_children(child, below, depth + 1));
-        manifests_.emplace_back(child.digest.to_string(), StagedManifest{below, child.media_type});
+        DADI_TRY(std::string below, read_manifest(child));
+        DADI_CHECK(take(child, std::move(below), depth + 1));
       }
+      described.artifact_type = std::move(index.artifact_type);
+      manifests_.push_back({std::move(described), std::move(bytes), std::move(index.subject)});
       return {};
     }
-    DADI_TRY(const oci::Manifest manifest, oci::Manifest::parse(as_bytes(bytes), descriptor.media_type));
+    DADI_TRY(oci::Manifest manifest, oci::Manifest::parse(as_bytes(bytes), descriptor.media_type));
     std::vector<oci::Descriptor> blobs = manifest.layers;
     blobs.push_back(manifest.config);
     for (const oci::Descriptor& blob : blobs)
       if (staged_.contains(blob.digest, blob.size)) upload({blob.digest, blob.size});
+    described.artifact_type =
+        manifest.artifact_type.empty() ? manifest.config.media_type : std::move(manifest.artifact_type);
+    manifests_.push_back({std::move(described), std::move(bytes), std::move(manifest.subject)});
     return {};
+  }
+
+  Result<void> put(const std::string& name, const StagedManifest& manifest) {
+    DADI_TRY(const bool listed,
+             repository_.put_manifest(name, as_bytes(manifest.bytes), manifest.described.media_type));
+    if (listed || !manifest.subject) return {};
+    return repository_.add_referrer(manifest.subject->digest, manifest.described);
   }
 
   static Access with_stop(Access access, const std::stop_source& stop) {
@@ -227,9 +243,9 @@ class RegistryDestination final : public oci::ImageDestination {
   std::string mount_from_;
   oci::StagedBlobs staged_;
   std::mutex mutex_;
-  std::set<Digest> there_;  // in the repository, or on their way
-  std::vector<std::pair<std::string, StagedManifest>> manifests_;
-  Uploads uploads_;  // last: ended before what it works on is gone
+  std::set<Digest> there_;                 // in the repository, or on their way
+  std::vector<StagedManifest> manifests_;  // of the image, each after those it lists
+  Uploads uploads_;                        // last: ended before what it works on is gone
 };
 
 }  // namespace

@@ -129,6 +129,11 @@ class RegistrySource final : public oci::ImageSource {
         std::make_unique<oci::VerifiedSource>(std::move(stream), descriptor.digest, descriptor.size));
   }
 
+  // Mirrors may not have what was put beside an image later.
+  Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, std::string_view artifact_type) const override {
+    return repositories_.back()->referrers(subject, artifact_type);
+  }
+
  private:
   // Documents are kept: who opens an image reads them, and who looks at it reads them again.
   Result<std::unique_ptr<ByteSource>> open_stream(const oci::Descriptor& descriptor, const ReadContext& context) const {

@@ -41,6 +41,10 @@ std::string said(std::span<const std::byte> body) {
   return {};
 }
 
+std::string referrers_tag(const Digest& subject) {
+  return "sha256-" + subject.hex();
+}
+
 }  // namespace
 
 Repository::Repository(Access access, std::string host, std::string name, Purpose purpose)
@@ -293,13 +297,13 @@ Result<FetchedManifest> Repository::manifest(const std::string& reference) {
   return FetchedManifest{{.media_type = type, .digest = digest, .size = {answer.body.size()}}, std::move(answer.body)};
 }
 
-Result<void> Repository::put_manifest(const std::string& reference, std::span<const std::byte> bytes,
+Result<bool> Repository::put_manifest(const std::string& reference, std::span<const std::byte> bytes,
                                       const std::string& media_type) {
   HttpRequest request{.method = "PUT", .url = "/v2/" + name_ + "/manifests/" + reference, .body = bytes};
   request.headers.push_back("Content-Type: " + media_type);
   DADI_TRY(const HttpAnswer answer, perform(std::move(request)));
   if (answer.head.status / 100 != 2) return refused(answer, fmt::format("put manifest {} into {}", reference, name_));
-  return {};
+  return !answer.head.header("oci-subject").empty();
 }
 
 Result<bool> Repository::has_manifest(const Digest& digest) {
@@ -317,20 +321,45 @@ Result<std::vector<std::string>> Repository::tags() {
   return object.texts("tags");
 }
 
-Result<std::vector<oci::Descriptor>> Repository::referrers(const Digest& subject, const std::string& artifact_type) {
+// Source: OCI distribution spec 1.1, "Referrers Tag Schema".
+Result<oci::Index> Repository::tagged_referrers(const Digest& subject) {
+  const std::string tag = referrers_tag(subject);
+  HttpRequest request{.url = "/v2/" + name_ + "/manifests/" + tag};
+  request.headers.push_back("Accept: " + std::string(oci::kOciIndex));
+  DADI_TRY(const HttpAnswer answer, perform(std::move(request)));
+  if (answer.head.status == 404)
+    return oci::Index{.media_type = std::string(oci::kOciIndex),
+                      .artifact_type = {},
+                      .manifests = {},
+                      .subject = {},
+                      .annotations = {}};
+  if (answer.head.status != 200) return refused(answer, fmt::format("referrers of {}", subject.to_string()));
+  return oci::Index::parse(answer.body, oci::kOciIndex).context("{}: {}:{}", host_, name_, tag);
+}
+
+Result<std::vector<oci::Descriptor>> Repository::referrers(const Digest& subject, std::string_view artifact_type) {
   HttpRequest request{.url = "/v2/" + name_ + "/referrers/" + subject.to_string()};
   request.headers.push_back("Accept: " + std::string(oci::kOciIndex));
-  DADI_TRY(HttpAnswer answer, perform(request));
+  DADI_TRY(const HttpAnswer answer, perform(std::move(request)));
+  oci::Index index;
   if (answer.head.status == 404 || answer.head.status == 405) {
-    request.url = "/v2/" + name_ + "/manifests/sha256-" + subject.hex();
-    DADI_TRY(answer, perform(request));
-    if (answer.head.status == 404) return std::vector<oci::Descriptor>();
+    DADI_TRY(index, tagged_referrers(subject));
+  } else if (answer.head.status == 200) {
+    DADI_TRY(index, oci::Index::parse(answer.body, oci::kOciIndex).context("{}: referrers", host_));
+  } else {
+    return refused(answer, fmt::format("referrers of {}", subject.to_string()));
   }
-  if (answer.head.status != 200) return refused(answer, fmt::format("referrers of {}", subject.to_string()));
-  DADI_TRY(oci::Index index, oci::Index::parse(answer.body, oci::kOciIndex).context("{}: referrers", host_));
   if (!artifact_type.empty())
     std::erase_if(index.manifests, [&](const oci::Descriptor& d) { return d.artifact_type != artifact_type; });
   return std::move(index.manifests);
+}
+
+Result<void> Repository::add_referrer(const Digest& subject, const oci::Descriptor& referrer) {
+  DADI_TRY(oci::Index index, tagged_referrers(subject));
+  if (std::ranges::any_of(index.manifests, [&](const auto& one) { return one.digest == referrer.digest; })) return {};
+  index.manifests.push_back(referrer);
+  DADI_CHECK(put_manifest(referrers_tag(subject), as_bytes(index.to_json()), index.media_type));
+  return {};
 }
 
 }  // namespace dadi::registry

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "libconvert/oci/descriptor.h"
+#include "libconvert/oci/manifest.h"
 #include "libconvert/registry/http.h"
 
 namespace dadi::registry {
@@ -35,15 +35,18 @@ class Repository {
 
   // `reference`: a tag, or a digest, which the manifest then has. Errors: and corruption (another digest).
   Result<FetchedManifest> manifest(const std::string& reference);
-  // As it is, under a tag or its digest. Errors: and unsupported (the registry refuses it).
-  Result<void> put_manifest(const std::string& reference, std::span<const std::byte> bytes,
+  // As it is, under a tag or its digest. Whether the registry lists it among the referrers of its subject; one that
+  // knows nothing of subjects does not. Errors: and unsupported (the registry refuses it).
+  Result<bool> put_manifest(const std::string& reference, std::span<const std::byte> bytes,
                             const std::string& media_type);
   Result<bool> has_manifest(const Digest& digest);
   // The first thousand or so.
   Result<std::vector<std::string>> tags();
   // What refers to the manifest, of that artifact type ("": of any): the referrers API, or the index that is tagged in
   // its stead.
-  Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, const std::string& artifact_type);
+  Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, std::string_view artifact_type);
+  // Adds a manifest to the index that is tagged in its stead. Of two that do so at once, one may be lost.
+  Result<void> add_referrer(const Digest& subject, const oci::Descriptor& referrer);
 
   // A small blob, not verified. Errors: and unsupported (more than 8 MiB).
   Result<std::vector<std::byte>> document(const Digest& digest);
@@ -80,6 +83,7 @@ class Repository {
 
  private:
   Result<std::string> base_url();
+  Result<oci::Index> tagged_referrers(const Digest& subject);
   Result<std::string> find_base_url();
   // A new authorization in place of that of a request that was refused with these challenges. Empty: there is none to
   // be had.

@@ -49,11 +49,13 @@ class FaultyRegistry:
     scopes    a token for more than one repository is not allowed
     """
 
-    def __init__(self, test, tokens=0, elsewhere=False):
-        """`tokens`: how often a token can be used, 0 for no tokens; `elsewhere`: blobs are on another host; `delay`: how
+    def __init__(self, test, tokens=0, elsewhere=False, referrers=False):
+        """`tokens`: how often a token can be used, 0 for no tokens; `elsewhere`: blobs are on another host; `referrers`:
+        it lists them; `delay`: how
         long each answer takes, in seconds."""
         self.faults = collections.Counter()
         self.tokens, self.elsewhere, self.delay = tokens, elsewhere, 0
+        self.referrers = {} if referrers else None  # digest of a subject -> descriptors
         self.manifests, self.types, self.blobs, self.uploads = {}, {}, {}, {}
         self.seen = []  # (host that was asked, method, path, headers)
         self.uses = {}  # token -> how often it can be used still
@@ -182,7 +184,8 @@ class Registry(Handler):
         if path != "/v2/" and registry.goes_wrong("gone"):
             return self.answer(503)
         for pattern, handle in ((r"/v2/", lambda: self.answer(200)), (rf"/v2/.+/blobs/({DIGEST})", self.blob),
-                                (r"/v2/.+/manifests/(.+)", self.manifest), (r"/v2/(.+)/blobs/uploads/", self.begin),
+                                (r"/v2/.+/manifests/(.+)", self.manifest),
+                                (rf"/v2/.+/referrers/({DIGEST})", self.list_referrers), (r"/v2/(.+)/blobs/uploads/", self.begin),
                                 (r"/up/(\d+)", self.upload)):
             if match := re.fullmatch(pattern, path):
                 self.query = urllib.parse.parse_qs(query)
@@ -208,7 +211,7 @@ class Registry(Handler):
             digest = digest_of(self.body)
             registry.manifests[name] = registry.manifests[digest] = self.body
             registry.types[name] = registry.types[digest] = self.headers["Content-Type"]
-            return self.answer(201, Docker_Content_Digest=digest)
+            return self.answer(201, Docker_Content_Digest=digest, **self.note_referrer(digest))
         data = registry.manifests.get(name)
         if data is None:
             return self.answer(404)
@@ -216,6 +219,22 @@ class Registry(Handler):
         if self.command == "GET" and registry.goes_wrong("other"):
             data += b" "
         return self.answer(200, data, Content_Type=registry.types[name], Docker_Content_Digest=digest)
+
+    def note_referrer(self, digest):
+        registry, manifest = self.registry, json.loads(self.body)
+        if registry.referrers is None or "subject" not in manifest:
+            return {}
+        entry = {"mediaType": self.headers["Content-Type"], "digest": digest, "size": len(self.body),
+                 "artifactType": manifest.get("artifactType") or manifest["config"]["mediaType"]}
+        registry.referrers.setdefault(manifest["subject"]["digest"], []).append(entry)
+        return {"OCI_Subject": manifest["subject"]["digest"]}
+
+    def list_referrers(self, digest):
+        if self.registry.referrers is None:
+            return self.answer(404)
+        index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+                 "manifests": self.registry.referrers.get(digest, [])}
+        return self.answer(200, json.dumps(index).encode(), Content_Type=index["mediaType"])
 
     def begin(self, _):
         if "mount" in self.query and self.registry.goes_wrong("mount"):

@@ -126,6 +126,7 @@ class Help(harness.Test):
                 if "localhost:5000" in example:
                     example = example.replace("localhost:5000", registry.host)
                     self.dadi("push", "oci:debian-dadi", f"docker://{registry.host}/debian:dadi")
+                    self.dadi("push", "oci:debian", f"docker://{registry.host}/debian:12")
                 if example.startswith("dadi serve ") and "--run" not in example:
                     self.serve_for_a_moment(example, path)
                     ran += 1
