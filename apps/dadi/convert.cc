@@ -197,8 +197,7 @@ void add_convert(CommandLine& line, Session& session) {
   add_limit_options(command, options.limits);
   command.option("--media-types", options.media_types, "FAMILY", "oci or docker; default: those of the source")
       .one_of({"oci", "docker"})
-      .flag("--referrer", options.referrer,
-            "Store the result beside SRC, in its repository, as what refers to it: whoever attaches SRC gets it")
+      .flag("--referrer", options.referrer, "The result lies beside SRC, and is found by its name")
       .option("--digestfile", options.digest_file, "FILE", "Also write the result's digest to a file")
       .option("-j,--jobs", options.jobs, "N", "Threads that compress; changes no byte of the result")
       .at_least(1)

@@ -61,7 +61,7 @@ class Referrers(harness.Test):
                           for name, content in (("amd64", b"1"), ("arm64", b"2"))])
         registry = Registry(self)
         image = f"docker://{registry.host}/many:1"
-        self.dadi("push", "oci:many", image)
+        self.dadi("push", "--all-platforms", "oci:many", image)
         answer = self.answer("convert", "--referrer", "--all-platforms", "--virtual-size", "64M", image, f"{image}-dadi")
         index = json.load(urllib.request.urlopen(urllib.request.Request(
             f"http://{registry.host}/v2/many/manifests/{answer['digest']}",
