@@ -342,12 +342,10 @@ Result<std::vector<oci::Descriptor>> Repository::referrers(const Digest& subject
   request.headers.push_back("Accept: " + std::string(oci::kOciIndex));
   DADI_TRY(const HttpAnswer answer, perform(std::move(request)));
   oci::Index index;
-  if (answer.head.status == 404 || answer.head.status == 405) {
-    DADI_TRY(index, tagged_referrers(subject));
-  } else if (answer.head.status == 200) {
+  if (answer.head.status == 200) {
     DADI_TRY(index, oci::Index::parse(answer.body, oci::kOciIndex).context("{}: referrers", host_));
-  } else {
-    return refused(answer, fmt::format("referrers of {}", subject.to_string()));
+  } else {  // whichever way it says that it does not know the question
+    DADI_TRY(index, tagged_referrers(subject));
   }
   if (!artifact_type.empty())
     std::erase_if(index.manifests, [&](const oci::Descriptor& d) { return d.artifact_type != artifact_type; });
