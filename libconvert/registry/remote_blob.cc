@@ -41,7 +41,8 @@ class RangeBody {
     bytes = bytes.first(std::min(bytes.size(), out_.size() - got_));
     std::memcpy(out_.data() + got_, bytes.data(), bytes.size());
     got_ += bytes.size();
-    return got_ < out_.size();
+    // A connection whose answer came to its end by itself is used again; to break off costs it.
+    return got_ < out_.size() || head.header("content-length") == std::to_string(out_.size());
   }
 
   std::size_t got() const { return got_; }

@@ -51,14 +51,14 @@ class FaultyRegistry:
 
     def __init__(self, test, tokens=0, elsewhere=False, referrers=False):
         """`tokens`: how often a token can be used, 0 for no tokens; `elsewhere`: blobs are on another host; `referrers`:
-        it lists them; `delay`: how
-        long each answer takes, in seconds."""
+        it lists them; `delay`: how long each answer takes, in seconds. `connections`: how many there were."""
         self.faults = collections.Counter()
         self.tokens, self.elsewhere, self.delay = tokens, elsewhere, 0
         self.referrers = {} if referrers else None  # digest of a subject -> descriptors
         self.manifests, self.types, self.blobs, self.uploads = {}, {}, {}, {}
         self.seen = []  # (host that was asked, method, path, headers)
         self.uses = {}  # token -> how often it can be used still
+        self.connections = 0
         self.lock = threading.Lock()
         self.hangs, self.ended = threading.Event(), threading.Event()
         test.addCleanup(self.ended.set)
@@ -87,6 +87,11 @@ class FaultyRegistry:
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     registry = None
+
+    def setup(self):
+        super().setup()
+        with self.registry.lock:
+            self.registry.connections += 1
 
     def log_message(self, *_):
         pass

@@ -133,6 +133,15 @@ class Counted(LazyTest):
         for begin, end in (map(int, text.removeprefix("bytes=").split("-")) for text in ranges):
             self.assertLessEqual(end - begin, 64 << 10)
 
+    def test_reads_one_after_the_other_go_over_the_connections_that_are_there(self):
+        server = self.serve("--chunk-size", "16K")
+        before = self.registry.connections, len(self.asked("/blobs/.*"))
+        self.nbdsh(server.uri, "h.connect_uri(uri)\n"
+                               "for at in range(0, 16 << 20, 4096): assert h.pread(4096, at) == disk[at:at+4096]\n")
+        requests = len(self.asked("/blobs/.*")) - before[1]
+        self.assertGreater(requests, 5)
+        self.assertLessEqual(self.registry.connections - before[0], 1)
+
     def test_a_tier_is_filled_and_spares_the_registry(self):
         tier = self.folder / "tier"
         self.assert_reads_right(self.serve("--cache-tier", tier))
