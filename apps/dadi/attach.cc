@@ -4,6 +4,7 @@
 #include "apps/dadi/attached.h"
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
+#include "apps/dadi/new_file.h"
 #include "apps/dadi/sizes.h"
 #include "apps/image/image_identity.h"
 
@@ -20,6 +21,7 @@ struct AttachOptions {
   std::string backend = "auto";
   std::string memory = "32M";
   std::string metrics_address;
+  std::string record;
   unsigned timeout = 30;
   unsigned successor_timeout = 120;
   std::string dadid;
@@ -59,6 +61,10 @@ Result<attach::AttachRequest> request_of(Session& session, const AttachOptions& 
   request.spec.platform = options.image.platform;
   request.spec.backend = options.backend;
   request.spec.metrics_address = options.metrics_address;
+  if (!options.record.empty()) {
+    DADI_CHECK(check_replaceable(options.record));
+    request.spec.record = fs::absolute(options.record).string();
+  }
   request.spec.timeout = std::max(options.timeout, 1U);
   request.spec.successor_timeout = options.successor_timeout;
   return request;
@@ -98,6 +104,7 @@ void add_attach(CommandLine& line, Session& session) {
       .option("--memory", options.memory, "SIZE", "For decompressed blocks that may be read again")
       .option("--metrics-addr", options.metrics_address, "ADDRESS:PORT",
               "Prometheus text on loopback, too; port 0: any")
+      .option("--record", options.record, "FILE", "Until it is detached, remember what is read: a trace, written then")
       .option("--timeout", options.timeout, "SECONDS", "With nbd: after this a read that got no answer is asked again")
       .option("--successor-timeout", options.successor_timeout, "SECONDS",
               "With nbd: how long reads wait for a new dadid when theirs died, before they fail")

@@ -28,7 +28,8 @@ void add_lazy_options(Command& command, LazyWords& words) {
 }
 
 void add_download_options(Command& command, LazyWords& words) {
-  command.option("--max-rate", words.rate, "SIZE", "The most bytes a second from registries for this image")
+  command.flag("--no-replay", words.unreplayed, "Do not fetch beforehand what the trace in the image says")
+      .option("--max-rate", words.rate, "SIZE", "The most bytes a second from registries for this image")
       .flag("--download", words.download, "Fetch all of the image, too, while nobody waits for reads")
       .option("--download-delay", words.download_delay, "SECONDS", "Begin with that later")
       .option("--download-rate", words.download_rate, "SIZE", "The most bytes a second for that");
@@ -41,6 +42,7 @@ Result<LazyOptions> parse_lazy_options(const LazyWords& words) {
   if (options.chunk < kLeastChunk || options.chunk > kMostChunk || !std::has_single_bit(options.chunk.value))
     return Error::invalid_argument("--chunk-size {}: a power of two from 16K to 16M it must be", words.chunk);
   DADI_TRY(options.rate, parse_rate(words.rate, "--max-rate"));
+  options.replay = !words.unreplayed;
   options.download = words.download;
   options.download_delay = std::chrono::seconds(words.download_delay);
   DADI_TRY(options.download_rate, parse_rate(words.download_rate, "--download-rate"));

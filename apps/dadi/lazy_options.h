@@ -12,6 +12,7 @@ struct LazyWords {
   std::string chunk = "256K";
   std::string tier;
   bool uncached = false;
+  bool unreplayed = false;
   unsigned read_time = 30;
   std::string rate;
   bool download = false;

@@ -14,6 +14,7 @@
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/child_command.h"
 #include "apps/dadi/commands.h"
+#include "apps/dadi/new_file.h"
 #include "apps/dadi/serve_sockets.h"
 #include "apps/dadi/service_manager.h"
 #include "apps/dadi/sizes.h"
@@ -30,6 +31,7 @@ struct ServeOptions {
   std::string run;
   bool exit_with_parent = false;
   std::string memory = "32M";
+  std::string record;
   unsigned clients = static_cast<unsigned>(nbd::Limits{}.connections);
 };
 
@@ -91,9 +93,11 @@ Result<std::vector<ListeningPlace>> open_places(ListenOptions options, std::vect
 }
 
 // Failed reads are told by the server, which names the client too.
-Result<OpenImage> open_image(Session& session, const ServeOptions& options) {
+Result<OpenImage> open_image(Session& session, const ServeOptions& options,
+                             const std::shared_ptr<runtime::Recorder>& recorder) {
   runtime::DeviceOptions device_options;
   DADI_TRY(device_options.memory, parse_size(options.memory));
+  device_options.recorder = recorder;
   DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.image.reference));
   DADI_TRY(const ImageReach reach, image_reach(session, options.image));
   const auto note = [&session](std::string_view text) { session.note(text); };
@@ -165,7 +169,12 @@ Result<void> serve(Session& session, const ServeOptions& options) {
   server_options.observer = [&](const Error& error) { trouble.tell(error); };
   server_options.limits.connections = options.clients;
 
-  DADI_TRY(const OpenImage image, open_image(session, options));
+  std::shared_ptr<runtime::Recorder> recorder;
+  if (!options.record.empty()) {
+    DADI_CHECK(check_replaceable(options.record));
+    recorder = std::make_shared<runtime::Recorder>();
+  }
+  DADI_TRY(const OpenImage image, open_image(session, options, recorder));
   const auto& device = image.device;
   const nbd::Export served{.name = options.listen.export_name,
                            .description = options.image.reference.substr(0, nbd::kMaxString),
@@ -189,6 +198,7 @@ Result<void> serve(Session& session, const ServeOptions& options) {
   }
   notify_manager("STOPPING=1\n");
   server->stop();
+  if (recorder) DADI_CHECK(write_recording(*recorder, options.record));
   return result;
 }
 
@@ -217,6 +227,7 @@ void add_serve(CommandLine& line, Session& session) {
       .option("--max-clients", options.clients, "N", "Clients at once; more are turned away")
       .at_least(1)
       .option("--memory", options.memory, "SIZE", "For decompressed blocks")
+      .option("--record", options.record, "FILE", "Remember what is read: a trace, written at the end")
       .option("--run", options.run, "CMD", "Run a shell command with $uri and $socket set, and end with its status")
       .flag("--exit-with-parent", options.exit_with_parent, "End when the process that started dadi ends");
   command.run([&] { session.finish(serve(session, options).context("serve {}", options.image.reference)); });

@@ -212,6 +212,7 @@ void add_trace(CommandLine& line, Session& session) {
       .option("--seen-in", options.seen_in, "N", "Leave out what fewer than N of them read")
       .at_least(1);
   merging.run([&] { session.finish(merge(session, options).context("trace merge")); });
+  add_trace_attach(group, session);
 }
 
 }  // namespace dadi

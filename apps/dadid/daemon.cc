@@ -94,12 +94,15 @@ Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
   options.memory = memory_ = spec.memory;
   options.computing = &computing_;
   options.waiting = &waiting_;
+  record_ = spec.record;
+  if (!record_.empty()) options.recorder = recorder_ = std::make_shared<runtime::Recorder>();
   options.on_error = [this](const Error& error) { log_.frequent_error(error.message()); };
   const auto note = [this](std::string_view text) { log_.info(text); };
   DADI_TRY(const ImageReach reach, reach_of(spec));
   DADI_TRY(OpenImage image, open_image_device(reference, spec.platform, reach, std::move(options), {}, note));
   device_ = std::move(image.device);
   lazy_ = std::move(image.lazy);
+  replay_ = std::move(image.replay);
   if (::chdir("/") != 0) return Error::from_errno(errno, "/");
   return {};
 }
@@ -152,11 +155,13 @@ Result<void> Daemon::run() {
     DADI_CHECK(server_.run(wake_.get()));
   }
   if (leaving_) {
+    write_recording();
     host_device_.reset();
     return folder_.remove();
   }
   if (removed_) return {};
   log_.info("told to stop");
+  write_recording();
   if (auto removed = host_device_->remove(); !removed) log_.warning(removed.error().message());
   return {};
 }
@@ -186,9 +191,18 @@ Result<Json> Daemon::answer(const Json& request) {
   return Error::invalid_argument("no such request");
 }
 
+// Once nothing more is read.
+void Daemon::write_recording() {
+  if (!recorder_) return;
+  const auto written = dadi::write_recording(*recorder_, record_);
+  if (!written) log_.error(fmt::format("the recording is lost: {}", written.error().message()));
+  recorder_.reset();
+}
+
 Json Daemon::stats() const {
   Json json = attach::stats_json(device_->stats(), memory_);
   if (lazy_) json["registry"] = lazy_->stats();
+  if (replay_) json["replay"] = to_json(replay_->stats());
   return json;
 }
 
@@ -196,6 +210,7 @@ Result<Json> Daemon::stop(bool lazy) {
   if (leaving_) return Json{{"later", true}};
   auto removed = host_device_->remove();
   if (removed) {
+    write_recording();
     removed_ = true;
     server_.stop();
     return Json::object();
@@ -213,6 +228,7 @@ Result<Json> Daemon::upgrade(const Json& request) {
     return Error::invalid_argument("which program?");
   }
   if (leaving_) return Error::busy("the device is going away");
+  if (recorder_) return Error::busy("what is read is being recorded");
   failed_upgrade_.reset();
   upgrade_to_ = program->get<std::string>();
   server_.stop();

@@ -14,6 +14,7 @@
 #include "runtime/attach/line_server.h"
 #include "runtime/attach/state_folder.h"
 #include "runtime/device/image_device.h"
+#include "runtime/device/replay.h"
 #include "runtime/worker_pool.h"
 
 namespace dadi {
@@ -40,6 +41,7 @@ class Daemon {
   std::string answer(std::string_view line);
   Result<attach::Json> answer(const attach::Json& request);
   attach::Json stats() const;
+  void write_recording();
   Result<attach::Json> stop(bool lazy);
   Result<attach::Json> upgrade(const attach::Json& request);
   void give_way(const std::filesystem::path& program);
@@ -52,6 +54,9 @@ class Daemon {
   UniqueFd wake_;                    // an eventfd: the end, from a signal or because the device is gone
   std::shared_ptr<LazyBlobs> lazy_;  // of an image on a registry
   std::shared_ptr<runtime::ImageDevice> device_;
+  std::unique_ptr<runtime::Replay> replay_;      // of an image that carries a trace
+  std::shared_ptr<runtime::Recorder> recorder_;  // of what becomes a trace
+  std::string record_;                           // where
   attach::DeviceState state_;
   const attach::Backend* backend_ = nullptr;
   std::unique_ptr<attach::HostDevice> host_device_;

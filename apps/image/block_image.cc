@@ -138,7 +138,7 @@ Result<StoredImage> open_converted_image(const oci::Reference& reference, const 
 
 Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
                                     const ImageReach& reach) {
-  FoundImage image{.reference = reference.to_string(), .stored = {}, .layers = {}, .lazy = {}};
+  FoundImage image{.reference = reference.to_string(), .stored = {}, .layers = {}, .lazy = {}, .trace = {}};
   if (reference.kind == oci::Reference::Kind::kLayers) {
     DADI_TRY(image.layers, layers_of(reference));
   } else if (reference.kind == oci::Reference::Kind::kConfig) {
@@ -154,6 +154,8 @@ Result<FoundImage> find_block_image(const oci::Reference& reference, const std::
     }
     DADI_TRY(image.stored, open_converted_image(reference, platform, notes, access));
     DADI_TRY(image.layers, layers_of(*image.stored, image.lazy.get(), access.stop));
+    const oci::Descriptor& top = image.stored->image.manifest.layers.back();
+    if (oci::form_of(top) == oci::LayerForm::kAcceleration) image.trace = top;
   }
   return image;
 }

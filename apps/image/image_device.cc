@@ -1,11 +1,33 @@
 #include "apps/image/image_device.h"
 
+#include <future>
+
+#include "libconvert/oci/acceleration_layer.h"
+#include "libformat/blob/file_blob.h"
+
 namespace dadi {
+namespace {
+
+constexpr Bytes kReplayed{256U << 20};  // at most, of what is stored
+
+using Reads = std::vector<trace::Read>;
+
+Result<Reads> load_trace(const oci::ImageSource& source, const oci::Descriptor& layer) {
+  DADI_TRY(auto archive, oci::read_document(source, layer, oci::kAccelerationLayerLimit));
+  DADI_TRY(const auto data, oci::trace_of(std::move(archive)));
+  return trace::decode(data);
+}
+
+}  // namespace
 
 Result<OpenImage> open_image_device(const oci::Reference& reference, const std::string& platform,
                                     const ImageReach& reach, runtime::DeviceOptions options, const ReadContext& context,
                                     const Notes& notes) {
   DADI_TRY(FoundImage image, find_block_image(reference, platform, notes, reach));
+  const bool replayed = image.trace && image.lazy && reach.lazy.replay && reach.lazy.cached && !options.recorder;
+  std::future<Result<Reads>> trace;  // on its way while the layers are opened
+  if (replayed)
+    trace = std::async(std::launch::async, [&image] { return load_trace(*image.stored->source, *image.trace); });
   std::vector<runtime::DeviceLayer> layers;
   for (FoundLayer& layer : image.layers) {
     if (layer.writable) {
@@ -17,7 +39,22 @@ Result<OpenImage> open_image_device(const oci::Reference& reference, const std::
   DADI_TRY(std::shared_ptr<runtime::ImageDevice> device,
            runtime::ImageDevice::open(std::move(layers), std::move(options), context));
   if (image.lazy) image.lazy->opened();
-  return OpenImage{std::move(device), std::move(image.lazy)};
+  std::unique_ptr<runtime::Replay> replay;
+  if (replayed) {
+    auto reads = trace.get();
+    if (!reads) notes(fmt::format("the image's trace is not used: {}", reads.error().message()));
+    if (reads) replay = std::make_unique<runtime::Replay>(device, std::move(*reads), kReplayed);
+  }
+  return OpenImage{std::move(device), std::move(image.lazy), std::move(replay)};
+}
+
+nlohmann::ordered_json to_json(const runtime::Replay::Stats& stats) {
+  return {{"planned", stats.planned.value}, {"fetched", stats.fetched.value}, {"failures", stats.failures}};
+}
+
+Result<void> write_recording(const runtime::Recorder& recorder, const std::filesystem::path& path) {
+  DADI_TRY(const auto data, trace::encode(trace::without_repeats(recorder.reads())));
+  return replace_file(path, data);
 }
 
 Result<ImageReach> reach_of(const attach::DeviceSpec& spec) {

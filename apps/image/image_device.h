@@ -4,14 +4,25 @@
 #include "apps/image/block_image.h"
 #include "runtime/attach/records.h"
 #include "runtime/device/image_device.h"
+#include "runtime/device/replay.h"
 
 namespace dadi {
 
 struct OpenImage {
   std::shared_ptr<runtime::ImageDevice> device;
-  std::shared_ptr<LazyBlobs> lazy;  // of an image on a registry
+  std::shared_ptr<LazyBlobs> lazy;          // of an image on a registry
+  std::unique_ptr<runtime::Replay> replay;  // of one that carries a trace
 };
 
+// {"planned", "fetched", "failures"}: bytes, and pieces that were not fetched.
+nlohmann::ordered_json to_json(const runtime::Replay::Stats& stats);
+
+// Writes what was read of the device so far as a trace, each byte once; a file that is there is replaced.
+// Errors: those of writing.
+Result<void> write_recording(const runtime::Recorder& recorder, const std::filesystem::path& path);
+
+// A trace that is no trace is noted, and is none. One of an image on a registry is replayed, unless the reach says
+// otherwise or the device is recorded.
 // Errors: those of find_block_image() and ImageDevice::open().
 Result<OpenImage> open_image_device(const oci::Reference& reference, const std::string& platform,
                                     const ImageReach& reach, runtime::DeviceOptions options, const ReadContext& context,

@@ -18,6 +18,7 @@ struct LazyOptions {
   Bytes cache_size{std::uint64_t{4} << 30};
   Bytes chunk{256U << 10};  // what a read that waits brings, aligned
   std::string tier;         // a folder that hosts share, between cache and registry; empty: none
+  bool replay = true;       // what the image's trace says, beforehand
   Bytes rate{};             // the most bytes a second from registries; 0: as many as come
   bool download = false;    // all of the image, in the background
   std::chrono::seconds download_delay{0};

@@ -30,6 +30,17 @@ std::string ImageConfig::with_diff_ids(std::span<const Digest> diff_ids) const {
   return dump_json(json);
 }
 
+std::string ImageConfig::with_layer_in_history(std::string_view created_by) const {
+  Json json = Json::parse(json_);
+  if (const auto history = json.find("history"); history != json.end() && history->is_array()) {
+    Json entry = Json::object();
+    if (const auto created = json.find("created"); created != json.end()) entry["created"] = *created;
+    entry["created_by"] = created_by;
+    history->push_back(std::move(entry));
+  }
+  return dump_json(json);
+}
+
 std::vector<Digest> chain_ids(std::span<const Digest> diff_ids) {
   std::vector<Digest> chain;
   chain.reserve(diff_ids.size());

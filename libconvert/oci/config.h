@@ -27,6 +27,9 @@ class ImageConfig {
   // The document with rootfs.diff_ids replaced: all other fields kept, in their order; compact.
   std::string with_diff_ids(std::span<const Digest> diff_ids) const;
 
+  // The document with one more entry of its history, where it has one. No clock: made when the image was.
+  std::string with_layer_in_history(std::string_view created_by) const;
+
  private:
   ImageConfig(std::string json, Platform platform, std::vector<Digest> diff_ids)
       : json_(std::move(json)), platform_(std::move(platform)), diff_ids_(std::move(diff_ids)) {}

@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "libconvert/oci/acceleration_layer.h"
+#include "libconvert/oci/converted.h"
 #include "libformat/base/bytes.h"
 
 namespace dadi::pipeline {
@@ -22,6 +24,7 @@ class Copy {
         result_{source.root(), 0, 0, {}} {}
 
   Result<CopyResult> run() {
+    if (!options_.trace.empty()) return run_with_trace();
     DADI_TRY(result_.root, choose());
     DADI_CHECK(copy_document(result_.root, 0));
     DADI_CHECK(destination_.commit(result_.root));
@@ -37,6 +40,41 @@ class Copy {
     for (const std::string& text : selection.notes) observer_.note(text);
     if (options_.all && selection.index) root.media_type = selection.index->media_type;
     return plain(options_.all && selection.index ? root : selection.images.front().descriptor);
+  }
+
+  Result<CopyResult> run_with_trace() {
+    if (options_.all) return Error::invalid_argument("a trace is of one image");
+    DADI_TRY(const oci::Selection selection,
+             oci::select(source_, {.platform = options_.platform, .all = false, .for_conversion = false}));
+    for (const std::string& text : selection.notes) observer_.note(text);
+    const oci::SelectedImage& image = selection.images.front();
+    if (!oci::is_converted(image.manifest))
+      return Error::unsupported("an ordinary image, and a trace is of block layers")
+          .with_hint("convert it first: dadi convert SRC DST");
+    oci::Manifest manifest = image.manifest;
+    std::vector<Digest> diff_ids = image.config.diff_ids();
+    const bool replaced = oci::form_of(manifest.layers.back()) == oci::LayerForm::kAcceleration;
+    if (replaced) manifest.layers.pop_back();
+    if (replaced && !diff_ids.empty()) diff_ids.pop_back();
+    for (const oci::Descriptor& layer : manifest.layers) DADI_CHECK(copy_blob(layer));
+    DADI_TRY(oci::Descriptor added, put_trace());
+    manifest.layers.push_back(std::move(added));
+    diff_ids.push_back(manifest.layers.back().digest);
+    DADI_TRY(const oci::ImageConfig config, oci::ImageConfig::parse(as_bytes(image.config.with_diff_ids(diff_ids))));
+    const std::string config_json = replaced ? config.json() : config.with_layer_in_history("dadi trace attach");
+    DADI_TRY(const oci::Descriptor written, oci::put_document(destination_, config_json, manifest.config.media_type));
+    manifest.config.digest = written.digest;
+    manifest.config.size = written.size;
+    DADI_TRY(result_.root, oci::put_document(destination_, manifest.to_json(), manifest.media_type));
+    DADI_CHECK(destination_.commit(result_.root));
+    return std::move(result_);
+  }
+
+  Result<oci::Descriptor> put_trace() {
+    DADI_TRY(const auto sink, destination_.create_blob({0}));
+    DADI_CHECK(sink->write(oci::acceleration_layer(options_.trace)));
+    DADI_TRY(const BlobIdentity blob, sink->finish({}));
+    return oci::acceleration_layer_descriptor(blob);
   }
 
   // What names the document in its new place: nothing that a store or an index said of it.

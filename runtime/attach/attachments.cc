@@ -50,6 +50,7 @@ bool suits(const StateFolder& folder, const DeviceFolder& device, const DeviceSp
   if (folder.attachments_of(device.id()).empty()) return false;
   const auto spec = device.spec();
   if (!spec || spec->image != wanted.image) return false;
+  if (!spec->record.empty() || !wanted.record.empty()) return false;  // a recording is of one attachment alone
   if (wanted.backend == "auto" || wanted.backend == spec->backend) return true;
   const auto state = device.state();
   return state && state->backend == wanted.backend;

@@ -30,6 +30,7 @@ Json to_json(const DeviceSpec& spec) {
           {"backend", spec.backend},
           {"memory", spec.memory.value},
           {"metrics_address", spec.metrics_address},
+          {"record", spec.record},
           {"timeout", spec.timeout},
           {"successor_timeout", spec.successor_timeout},
           {"reach", spec.reach}};
@@ -44,6 +45,7 @@ Result<DeviceSpec> device_spec_of(const Json& json) {
                       .backend = json.at("backend"),
                       .memory = {json.at("memory").get<std::uint64_t>()},
                       .metrics_address = json.at("metrics_address"),
+                      .record = json.value("record", ""),
                       .timeout = json.at("timeout"),
                       .successor_timeout = json.at("successor_timeout"),
                       .reach = json.value("reach", Json())};

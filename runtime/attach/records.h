@@ -21,6 +21,7 @@ struct DeviceSpec {
   std::string backend;          // "auto", or a backend's name
   Bytes memory;                 // for blocks that were decompressed
   std::string metrics_address;  // "HOST:PORT" on loopback for Prometheus; "": none
+  std::string record;           // file for a trace of what is read of it; "": none
   // For devices that survive their dadid, in seconds: see HostDeviceRequest.
   unsigned timeout = 30;
   unsigned successor_timeout = 120;

@@ -20,8 +20,12 @@ Bytes piece_for(std::size_t largest_block) {
 }  // namespace
 
 ImageDevice::ImageDevice(DeviceOptions options, Bytes piece, std::unique_ptr<BlockCache> cache,
-                         std::unique_ptr<lsmt::StackReader> stack)
-    : options_(std::move(options)), piece_(piece), cache_(std::move(cache)), stack_(std::move(stack)) {}
+                         std::unique_ptr<lsmt::StackReader> stack, std::vector<StoredLayer> stored)
+    : options_(std::move(options)),
+      piece_(piece),
+      cache_(std::move(cache)),
+      stack_(std::move(stack)),
+      stored_(std::move(stored)) {}
 
 Result<std::unique_ptr<ImageDevice>> ImageDevice::open(std::vector<DeviceLayer> layers, DeviceOptions options,
                                                        const ReadContext& context) {
@@ -33,15 +37,22 @@ Result<std::unique_ptr<ImageDevice>> ImageDevice::open(std::vector<DeviceLayer> 
 
   std::vector<lsmt::LayerReader> readers;
   std::vector<std::string> names;
+  std::vector<StoredLayer> stored;
   for (std::size_t i = 0; i < files.size(); ++i) {
     readers.push_back(std::move(files[i].layer));
+    stored.push_back({files[i].blocks, readers[i].blob()});
     if (files[i].blocks)
       readers[i] = std::move(readers[i]).over(std::make_shared<CachedLayer>(std::move(files[i].blocks), *cache, i));
+    if (options.recorder) {
+      SharedBlob recorded =
+          std::make_shared<RecordedLayer>(readers[i].blob(), static_cast<std::uint32_t>(i), options.recorder);
+      readers[i] = std::move(readers[i]).over(std::move(recorded));
+    }
     names.push_back(std::move(layers[i].name));
   }
   DADI_TRY(auto stack, lsmt::StackReader::open(std::move(readers), std::move(names)));
-  return std::unique_ptr<ImageDevice>(
-      new ImageDevice(std::move(options), piece_for(largest_block), std::move(cache), std::move(stack)));
+  return std::unique_ptr<ImageDevice>(new ImageDevice(std::move(options), piece_for(largest_block), std::move(cache),
+                                                      std::move(stack), std::move(stored)));
 }
 
 Result<void> ImageDevice::read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const {

@@ -11,6 +11,7 @@
 #include "runtime/device/block_cache.h"
 #include "runtime/device/latency_histogram.h"
 #include "runtime/device/layer_opening.h"
+#include "runtime/device/recorder.h"
 #include "runtime/worker_pool.h"
 
 namespace dadi::runtime {
@@ -24,6 +25,13 @@ struct DeviceOptions {
   // Told of every read that failed, the layer and the block named. Called by the thread that reads, so it must be
   // quick, and by several at once. Not told of would_block, nor of what a caller stopped.
   std::function<void(const Error&)> on_error;
+  std::shared_ptr<Recorder> recorder;  // hears what is read of the layers; null: nobody does
+};
+
+// A layer as it is stored.
+struct StoredLayer {
+  std::shared_ptr<const zfile::Reader> blocks;  // null: it is not compressed
+  SharedBlob plain;                             // then this is the layer
 };
 
 // What a device did since it was opened.
@@ -57,6 +65,9 @@ class ImageDevice final : public BlockReader {
   // From the index alone: never waits. Errors: io past the end.
   Result<Extent> next_extent(Sectors at) const override { return stack_->next_extent(at); }
 
+  // Bottom first, as a trace counts them.
+  std::span<const StoredLayer> stored_layers() const { return stored_; }
+
   DeviceStats stats() const;
 
   // Gives the cache's memory back when nothing was read for a while. For the owner to call, every few seconds; by one
@@ -65,7 +76,7 @@ class ImageDevice final : public BlockReader {
 
  private:
   ImageDevice(DeviceOptions options, Bytes piece, std::unique_ptr<BlockCache> cache,
-              std::unique_ptr<lsmt::StackReader> stack);
+              std::unique_ptr<lsmt::StackReader> stack, std::vector<StoredLayer> stored);
 
   Result<void> read(Sectors at, std::span<std::byte> out, const ReadContext& context) const;
   Result<bool> is_large(Sectors at, Sectors length) const;
@@ -75,6 +86,7 @@ class ImageDevice final : public BlockReader {
   const Bytes piece_;  // how much one thread reads, when several do
   const std::unique_ptr<BlockCache> cache_;
   const std::unique_ptr<lsmt::StackReader> stack_;  // its blobs read through the cache
+  const std::vector<StoredLayer> stored_;
   mutable LatencyHistogram latency_;
   mutable std::atomic<std::uint64_t> bytes_ = 0;
   mutable std::atomic<std::uint64_t> errors_ = 0;

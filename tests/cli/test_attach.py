@@ -200,6 +200,21 @@ class Busy(Attached):
 
 
 class Help(Attached):
+    def test_what_is_read_is_recorded_until_it_is_detached(self):
+        self.image()
+        self.attach("--name", "plain", "oci:image")
+        self.attach("--name", "web", "--mount", "tree", "--record", "web.trace", "oci:image")
+        self.assertEqual(len({one["device"] for one in self.ps()}), 2)
+        self.assertEqual((self.folder / "tree/etc/hostname").read_text(), "small\n")
+        self.assertFalse((self.folder / "web.trace").exists())
+        self.dadi("detach", "web")
+        files = self.dadi("trace", "show", "web.trace", "--image", "oci:image", "--json").json["files"]
+        self.assertIn("/etc/hostname", [file["path"] for file in files])
+        self.assertNotIn("/usr/share/words", [file["path"] for file in files])
+        self.fails(USAGE, "attach", "--record", "/dev/null", "oci:image", says="/dev/null")
+        self.dadi("detach", "plain")
+        self.assert_nothing_is_left()
+
     def test_examples_work_when_pasted(self):
         harness.need_command("jq")
         self.image("debian-dadi")

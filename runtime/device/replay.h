@@ -1,0 +1,55 @@
+// Replaying a trace: what an earlier start read is fetched before this one asks for it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "libformat/trace/trace.h"
+#include "runtime/device/image_device.h"
+
+namespace dadi::runtime {
+
+// Stored bytes of a layer.
+struct StoredPiece {
+  std::size_t layer = 0;  // 0 is the bottom
+  Bytes offset{};
+  Bytes size{};
+
+  friend bool operator==(const StoredPiece&, const StoredPiece&) = default;
+};
+
+// What to fetch for the reads of a trace, which may be anybody's: in the order of the trace, neighbours among what
+// comes soon after one another as one, none longer than trace::kLongestRead and a block, `budget` in all. What no layer
+// has is left out. Time and memory: n log n of the reads.
+std::vector<StoredPiece> plan_replay(std::span<const trace::Read> reads, std::span<const StoredLayer> layers,
+                                     Bytes budget);
+
+// Fetches what a trace says, several pieces at once, as prefetch: it is for blobs that keep what is read of them. What
+// fails is left out; after several failures in a row all the rest is. Ends with this object. Thread-safe.
+class Replay {
+ public:
+  struct Stats {
+    Bytes planned{};
+    Bytes fetched{};
+    std::uint64_t failures = 0;
+  };
+
+  Replay(std::shared_ptr<const ImageDevice> device, std::vector<trace::Read> reads, Bytes budget);
+
+  Stats stats() const;
+
+ private:
+  void run(const std::stop_token& stop, const std::vector<trace::Read>& reads, Bytes budget);
+
+  const std::shared_ptr<const ImageDevice> device_;
+  std::atomic<std::uint64_t> planned_ = 0;
+  std::atomic<std::uint64_t> fetched_ = 0;
+  std::atomic<std::uint64_t> failures_ = 0;
+  std::atomic<unsigned> in_a_row_ = 0;
+  std::jthread thread_;  // last: ended before what it works on is gone
+};
+
+}  // namespace dadi::runtime
