@@ -1,4 +1,4 @@
-// dadi copy SRC DST, dadi push SRC DST, dadi pull SRC DST
+// dadi copy SRC DST, dadi push SRC DST, dadi pull SRC DST; dadi trace attach SRC TRACE DST, a copy with one layer more
 #include "libconvert/pipeline/copy.h"
 
 #include "apps/dadi/block_image.h"

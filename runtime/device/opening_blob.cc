@@ -16,7 +16,7 @@ constexpr Bytes kHead{16U << 10};
 constexpr Bytes kLeastTail{16U << 10};
 // A jump table of lz4 in blocks of 4 KiB, where blocks shrink to a third: of most images it is half of that.
 constexpr std::uint64_t kTailShare = 320;
-constexpr Bytes kMostGrown{64U << 20};     // what is further away from an end than this is no part of it
+constexpr Bytes kMostGrown{64U << 20};  // what is further away from an end than this is no part of it
 
 }  // namespace
 
