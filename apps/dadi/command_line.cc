@@ -96,6 +96,8 @@ class ExamplesFirst final : public CLI::Formatter {
   std::string make_option_opts(const CLI::Option* option) const override {
     std::string text;
     if (option->nonpositional() && !is_flag(*option)) text = " " + option->get_type_name();
+    if (option->nonpositional() && is_flag(*option) && !option->get_type_name().empty())
+      text = "[=" + option->get_type_name() + "]";
     if (!option->get_default_str().empty()) text += "=" + option->get_default_str();
     return text;
   }
@@ -234,6 +236,11 @@ Command& Command::option(const std::string& names, unsigned& value, const std::s
 
 Command& Command::flag(const std::string& names, bool& value, const std::string& help) {
   return added(app_->add_flag(names, value, help));
+}
+
+Command& Command::flag_with_value(const std::string& name, std::string& value, const std::string& bare,
+                                  const std::string& placeholder, const std::string& help) {
+  return added(app_->add_flag(name + "{" + bare + "}", value, help)->type_name(placeholder));
 }
 
 Command& Command::one_of(const std::vector<std::string>& values) {

@@ -36,6 +36,10 @@ class Command {
   Command& option(const std::string& names, unsigned& value, const std::string& placeholder, const std::string& help);
   Command& flag(const std::string& names, bool& value, const std::string& help);
 
+  // "--name", which stands for `bare`, or "--name=VALUE".
+  Command& flag_with_value(const std::string& name, std::string& value, const std::string& bare,
+                           const std::string& placeholder, const std::string& help);
+
   // Of the option that was declared last: what it may be.
   Command& one_of(const std::vector<std::string>& values);
   Command& at_least(unsigned value);

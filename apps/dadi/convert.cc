@@ -10,6 +10,7 @@
 #include "apps/dadi/commands.h"
 #include "apps/dadi/compression.h"
 #include "apps/dadi/conversion_cache.h"
+#include "apps/dadi/large_pages.h"
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/table.h"
 #include "libconvert/registry/image_store.h"
@@ -154,6 +155,7 @@ Result<oci::Reference> destination_of(const ConvertCommand& command, const oci::
 }
 
 Result<void> run_convert(Session& session, const ConvertCommand& command) {
+  prefer_large_pages();
   DADI_TRY(pipeline::ConvertOptions options, parse_options(session, command));
   DADI_TRY(const oci::Reference from, parse_image_reference(session, command.source));
   const registry::Access access = registry_access(session, command.registry);

@@ -19,6 +19,7 @@
 #include "apps/dadi/service_manager.h"
 #include "apps/dadi/sizes.h"
 #include "apps/image/image_device.h"
+#include "apps/image/writable_upper.h"
 #include "runtime/nbd/server.h"
 
 namespace dadi {
@@ -32,9 +33,13 @@ struct ServeOptions {
   bool exit_with_parent = false;
   std::string memory = "32M";
   std::string record;
+  std::string writable;  // empty: read-only
+  std::string writable_size;
+  std::string writable_form = "append";
   unsigned clients = static_cast<unsigned>(nbd::Limits{}.connections);
 };
 
+constexpr auto kTemporary = "temporary";  // --writable without a folder
 constexpr std::size_t kWaitingThreads = 64;
 constexpr auto kTrim = std::chrono::seconds(5);  // how often a device is asked to let go of what it does not use
 
@@ -76,6 +81,8 @@ Result<void> check_options(const ServeOptions& options, bool inherited) {
   if (tls && listen.port.empty() && !inherited) return Error::invalid_argument("TLS is for TCP: give a --port too");
   if (tls && (options.tls.certificate.empty() || options.tls.key.empty()))
     return Error::invalid_argument("TLS takes a certificate and its key: --tls-cert FILE --tls-key FILE");
+  if (!options.writable_size.empty() && options.writable.empty())
+    return Error::invalid_argument("--writable-size is for --writable");
   if (listen.export_name.size() > nbd::kMaxString)
     return Error::invalid_argument("an export's name has at most {} bytes", nbd::kMaxString);
   return {};
@@ -108,6 +115,17 @@ Result<OpenImage> open_image(Session& session, const ServeOptions& options,
     image.lazy->download(note);
   }
   return image;
+}
+
+Result<WritableUpper> open_upper(Session& session, const ServeOptions& options,
+                                 std::shared_ptr<const runtime::ImageDevice> image) {
+  UpperOptions upper;
+  if (options.writable != kTemporary) upper.folder = options.writable;
+  if (options.writable_form == "sparse") upper.form = lsmt::WritableForm::kSparse;
+  if (!options.writable_size.empty()) {
+    DADI_TRY(upper.limit, parse_size(options.writable_size));
+  }
+  return WritableUpper::open(upper, std::move(image), [&session](std::string_view text) { session.note(text); });
 }
 
 Json describe(const std::vector<ListeningPlace>& places, const nbd::Export& served) {
@@ -175,11 +193,17 @@ Result<void> serve(Session& session, const ServeOptions& options) {
     recorder = std::make_shared<runtime::Recorder>();
   }
   DADI_TRY(const OpenImage image, open_image(session, options, recorder));
-  const auto& device = image.device;
-  const nbd::Export served{.name = options.listen.export_name,
-                           .description = options.image.reference.substr(0, nbd::kMaxString),
-                           .device = device,
-                           .writer = {}};
+  nbd::Export served{.name = options.listen.export_name,
+                     .description = options.image.reference.substr(0, nbd::kMaxString),
+                     .device = image.device,
+                     .writer = {}};
+  std::optional<WritableUpper> upper;
+  if (!options.writable.empty()) {
+    DADI_TRY(auto opened, open_upper(session, options, image.device));
+    upper.emplace(std::move(opened));
+    served.device = upper->layer();
+    served.writer = upper->layer();
+  }
   runtime::WorkerPool waiting("nbd-wait", kWaitingThreads);
   runtime::WorkerPool computing("nbd-compute", std::max(1U, std::thread::hardware_concurrency()));
   DADI_TRY(auto places, open_places(options.listen, std::move(inherited), server_options.tls != nullptr));
@@ -192,13 +216,14 @@ Result<void> serve(Session& session, const ServeOptions& options) {
   if (options.run.empty()) {
     say_where(session, places, served);
     DADI_CHECK(session.out().flush());
-    result = wait_for_end(session.stop(), *device, -1, parent.get());
+    result = wait_for_end(session.stop(), *image.device, -1, parent.get());
   } else {
-    result = run_command(session, options, places.front(), *device, parent.get());
+    result = run_command(session, options, places.front(), *image.device, parent.get());
   }
   notify_manager("STOPPING=1\n");
   server->stop();
   if (recorder) DADI_CHECK(write_recording(*recorder, options.record));
+  if (upper) DADI_CHECK(upper->layer()->flush());
   return result;
 }
 
@@ -208,6 +233,7 @@ constexpr auto kExamples =
     "dadi serve oci:debian-dadi --run 'nbdcopy \"$uri\" disk.img'\n"
     "dadi serve oci:debian-dadi --socket debian.sock\n"
     "dadi serve docker://localhost:5000/debian:dadi --download\n"
+    "dadi serve oci:debian-dadi --writable=changes --socket debian.sock\n"
     "dadi serve oci:debian-dadi --port 10809 --bind 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --tls-ca ca.pem";
 
 }  // namespace
@@ -228,6 +254,11 @@ void add_serve(CommandLine& line, Session& session) {
       .at_least(1)
       .option("--memory", options.memory, "SIZE", "For decompressed blocks")
       .option("--record", options.record, "FILE", "Remember what is read: a trace, written at the end")
+      .flag_with_value("--writable", options.writable, kTemporary, "DIR",
+                       "Let clients write, to a layer in this folder; without one, to one that is gone at the end")
+      .option("--writable-size", options.writable_size, "SIZE", "What the writable layer may take; without, the disk")
+      .option("--writable-form", options.writable_form, "FORM", "Of a new writable layer: append or sparse")
+      .one_of({"append", "sparse"})
       .option("--run", options.run, "CMD", "Run a shell command with $uri and $socket set, and end with its status")
       .flag("--exit-with-parent", options.exit_with_parent, "End when the process that started dadi ends");
   command.run([&] { session.finish(serve(session, options).context("serve {}", options.image.reference)); });

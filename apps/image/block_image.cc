@@ -4,6 +4,7 @@
 #include "libconvert/oci/converted.h"
 #include "libconvert/registry/image_store.h"
 #include "libformat/blob/file_blob.h"
+#include "libformat/lsmt/writable_layer.h"
 
 namespace dadi {
 namespace {
@@ -51,7 +52,10 @@ Result<FoundLayer> open_upper(const RuntimeConfig::Upper& upper) {
   const auto open = [&]() -> Result<lsmt::LayerReader> {
     DADI_TRY(const auto raw, read_range(*data, {0}, {lsmt::kHeaderSize}));
     DADI_TRY(const lsmt::Header header, lsmt::decode_header(raw));
-    if (header.flags == lsmt::kSparseHeader) return lsmt::LayerReader::open_sparse(data);
+    if (header.flags == lsmt::kSparseHeader) {
+      const auto discards = FileBlob::open(upper.data.parent_path() / lsmt::kDiscardsName);
+      return lsmt::LayerReader::open_sparse(data, discards ? SharedBlob(*discards) : nullptr);
+    }
     DADI_TRY(const SharedBlob index, FileBlob::open(upper.index));
     return lsmt::LayerReader::open_append_only(data, index);
   };

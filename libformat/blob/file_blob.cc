@@ -2,12 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+
+#include "libformat/blob/file_access.h"
 
 namespace dadi {
 
@@ -17,17 +18,6 @@ constexpr std::size_t kWriteSize = std::size_t{1} << 20;    // small pieces are 
 constexpr std::size_t kLargePiece = std::size_t{64} << 10;  // and this is not small
 constexpr std::size_t kReadSize = std::size_t{256} << 10;
 constexpr Bytes kStartSize{std::uint64_t{8} << 20};
-
-Result<void> write_all(int fd, std::span<const std::byte> data, Bytes offset, const std::filesystem::path& path) {
-  while (!data.empty()) {
-    const ssize_t n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset.value));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Error::from_errno(errno, fmt::format("write {}", path.string()));
-    data = data.subspan(static_cast<std::size_t>(n));
-    offset += Bytes{static_cast<std::uint64_t>(n)};
-  }
-  return {};
-}
 
 // A new file with a name that nobody uses, in `directory`. Readable as the umask allows once published.
 Result<UniqueFd> create_temporary(const std::filesystem::path& directory, std::filesystem::path& path) {
@@ -58,28 +48,12 @@ Result<std::shared_ptr<const FileBlob>> FileBlob::open(const std::filesystem::pa
       new FileBlob(std::move(fd), {static_cast<std::uint64_t>(size)}, path.string()));
 }
 
-// The whole of `out` from the page cache, or nothing.
-Result<void> FileBlob::read_cached(Bytes offset, std::span<std::byte> out) const {
-  const iovec target{out.data(), out.size()};
-  const ssize_t n = ::preadv2(fd_.get(), &target, 1, static_cast<off_t>(offset.value), RWF_NOWAIT);
-  if (n >= 0 && static_cast<std::size_t>(n) == out.size()) return {};
-  return Error::would_block("not in memory");  // whatever kept it: a read that may wait finds out, and says so
-}
-
 Result<void> FileBlob::read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const {
   if (offset > size_ || out.size() > (size_ - offset).value)
     return Error::corruption("{}: {} bytes at offset {} reach past the end, {}", name_, out.size(), offset.value,
                              size_.value);
-  if (context.memory_only) return read_cached(offset, out);
-  while (!out.empty()) {
-    const ssize_t n = ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(offset.value));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Error::from_errno(errno, fmt::format("read {}", name_));
-    if (n == 0) return Error::io("{}: the file was cut short at {} while in use", name_, offset.value);
-    out = out.subspan(static_cast<std::size_t>(n));
-    offset += Bytes{static_cast<std::uint64_t>(n)};
-  }
-  return {};
+  if (context.memory_only) return read_cached(fd_.get(), offset, out);
+  return read_all(fd_.get(), offset, out, name_);
 }
 
 FileBlobSink::FileBlobSink(std::filesystem::path directory, std::filesystem::path temporary, UniqueFd fd,
@@ -106,7 +80,7 @@ Result<std::unique_ptr<FileBlobSink>> FileBlobSink::create(const std::filesystem
 
 // What is written goes to the disk while more comes, so that the fsync at the end has little left to wait for.
 Result<void> FileBlobSink::append(std::span<const std::byte> data) {
-  DADI_CHECK(write_all(fd_.get(), data, position_, temporary_));
+  DADI_CHECK(write_all(fd_.get(), position_, data, temporary_.string()));
   position_ += Bytes{data.size()};
   if (durable_ != Durable::kNothing && position_ - started_ >= kStartSize) {
     ::sync_file_range(fd_.get(), static_cast<off_t>(started_.value), static_cast<off_t>((position_ - started_).value),
@@ -155,7 +129,7 @@ Result<BlobIdentity> FileBlobSink::finish(std::span<const std::byte> head) {
   if (Bytes{head.size()} != head_size_)
     return Error::internal("a head of {} bytes for {} reserved", head.size(), head_size_.value);
   DADI_CHECK(flush());
-  DADI_CHECK(write_all(fd_.get(), head, {0}, temporary_));
+  DADI_CHECK(write_all(fd_.get(), {0}, head, temporary_.string()));
   if (durable_ != Durable::kNothing) ::sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
   DADI_TRY(const Digest digest, hash());
   if (durable_ != Durable::kNothing && ::fsync(fd_.get()) != 0)

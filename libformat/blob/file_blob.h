@@ -25,8 +25,6 @@ class FileBlob final : public BlobReader {
   int fd() const { return fd_.get(); }
 
  private:
-  Result<void> read_cached(Bytes offset, std::span<std::byte> out) const;
-
   FileBlob(UniqueFd fd, Bytes size, std::string name) : fd_(std::move(fd)), size_(size), name_(std::move(name)) {}
 
   UniqueFd fd_;

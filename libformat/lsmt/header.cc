@@ -70,6 +70,15 @@ Result<Header> decode_header(std::span<const std::byte> raw) {
   return header;
 }
 
+Result<void> check_info(const LayerInfo& info) {
+  const std::uint64_t size = info.virtual_size.value;
+  if (size % kSectorSize != 0 || whole_sectors(info.virtual_size) > kNowhere)
+    return Error::invalid_argument("a virtual size of {} bytes", size);
+  if (info.user_tag.size() > kMaxUserTag || info.user_tag.find('\0') != std::string::npos)
+    return Error::invalid_argument("a user tag of more than {} bytes, or with a NUL", kMaxUserTag);
+  return {};
+}
+
 std::array<std::byte, kHeaderSize> encode_header(const Header& header) {
   std::array<std::byte, kHeaderSize> raw{};
   std::memcpy(raw.data(), kMagic.data(), kMagic.size());

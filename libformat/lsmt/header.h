@@ -49,6 +49,10 @@ inline constexpr std::size_t kMagicSize = 24;
 // Errors: corruption (magic, record size, uuid, a virtual size that is not whole sectors), unsupported (version).
 Result<Header> decode_header(std::span<const std::byte> raw);
 
+// Whether a layer can say this of itself.
+// Errors: invalid_argument (a virtual size that is not whole sectors or too large, a user tag too long or with a NUL).
+Result<void> check_info(const LayerInfo& info);
+
 // REQUIRES: the user tag has at most kMaxUserTag bytes.
 std::array<std::byte, kHeaderSize> encode_header(const Header& header);
 

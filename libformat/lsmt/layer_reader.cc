@@ -6,13 +6,14 @@
 #include <array>
 #include <cerrno>
 
+#include "libformat/lsmt/discard_log.h"
+#include "libformat/lsmt/record_log.h"
 #include "libformat/lsmt/segment_map.h"
 
 namespace dadi::lsmt {
 
 namespace {
 
-constexpr std::uint64_t kMaxLogRecords = 128000000;  // the reference's limit
 constexpr std::size_t kRecordsAtOnce = 65536;
 
 Result<Header> read_header(const BlobReader& blob, Bytes at, const ReadContext& context) {
@@ -34,14 +35,6 @@ Result<void> read_records(const BlobReader& blob, Bytes at, std::uint64_t count,
       DADI_CHECK(visit(done + i, decode_record(std::span(buffer).subspan(i * kRecordSize, kRecordSize))));
     done += part;
   }
-  return {};
-}
-
-// That a segment's data lies in the file's sectors [8, limit).
-Result<void> check_place(const Segment& segment, Sectors limit) {
-  if (segment.moffset < kDataStart || segment.mend() > limit)
-    return Error::corruption("its data, sectors [{}, {}), is not in [{}, {})", segment.moffset.value,
-                             segment.mend().value, kDataStart.value, limit.value);
   return {};
 }
 
@@ -126,9 +119,8 @@ Result<Header> read_trailer(const BlobReader& blob, Bytes at, const Header& head
   return decode_header(raw).context("lsmt trailer");
 }
 
-// The file's stretches of data behind the header, as segments.
-Result<SegmentMap> map_data(int fd, Bytes file_size) {
-  SegmentMap map;
+// Adds the file's stretches of data behind the header, as segments.
+Result<void> map_data(int fd, Bytes file_size, SegmentMap& map) {
   for (Bytes at{kHeaderSize}; at < file_size;) {
     const off_t data = ::lseek(fd, static_cast<off_t>(at.value), SEEK_DATA);
     if (data < 0 && errno == ENXIO) break;
@@ -140,7 +132,7 @@ Result<SegmentMap> map_data(int fd, Bytes file_size) {
     map.insert({.offset = begin - kDataStart, .length = end - begin, .moffset = begin});
     at = {static_cast<std::uint64_t>(hole)};
   }
-  return map;
+  return {};
 }
 
 }  // namespace
@@ -179,27 +171,23 @@ Result<LayerReader> LayerReader::open_append_only(SharedBlob data, const SharedB
   if (header.flags != kIndexHeader || header.index_offset != Bytes{kHeaderSize})
     return Error::corruption("lsmt log header: flags {:#x}, records at {}", header.flags, header.index_offset.value);
 
-  const std::uint64_t count = (index->size() - Bytes{kHeaderSize}).value / kRecordSize;
-  if (count > kMaxLogRecords) return Error::corruption("lsmt log: {} records, more than {}", count, kMaxLogRecords);
-  const Sectors limit = whole_sectors(data->size());
-  SegmentMap map;
-  const auto replay = [&](std::uint64_t number, const Record& record) -> Result<void> {
-    if (record.is_padding() || record.segment.length.value == 0) return {};
-    if (record.segment.end() > kNowhere)
-      return Error::corruption("lsmt log record {}: ends at sector {}", number, record.segment.end().value);
-    DADI_CHECK(check_place(record.segment, limit).context("lsmt log record {}", number));
-    map.insert(record.segment);
-    return {};
-  };
-  DADI_CHECK(read_records(*index, {kHeaderSize}, count, context, replay));
-  return LayerReader(Kind::kAppendOnly, header.info, map.segments(), std::move(data));
+  DADI_TRY(const LogContent log, play_log(*index, whole_sectors(data->size()), false));
+  return LayerReader(Kind::kAppendOnly, header.info, log.map.segments(), std::move(data));
 }
 
-Result<LayerReader> LayerReader::open_sparse(std::shared_ptr<const FileBlob> data) {
+Result<LayerReader> LayerReader::open_sparse(std::shared_ptr<const FileBlob> data, const SharedBlob& discards) {
   DADI_TRY(const Header header, read_header(*data, {0}, {}).context("lsmt header"));
   if (header.flags != kSparseHeader)
     return Error::corruption("lsmt header: flags {:#x}, not those of a sparse layer", header.flags);
-  DADI_TRY(const SegmentMap map, map_data(data->fd(), data->size()));
+  SegmentMap map;
+  if (discards) {
+    DADI_TRY(const bool ours, is_discard_log(*discards, header.info));
+    if (ours) {
+      DADI_TRY(LogContent log, play_log(*discards, kNowhere, true));
+      map = std::move(log.map);
+    }
+  }
+  DADI_CHECK(map_data(data->fd(), data->size(), map));
   return LayerReader(Kind::kSparse, header.info, map.segments(), std::move(data));
 }
 

@@ -32,9 +32,9 @@ class LayerReader {
   static Result<LayerReader> open_append_only(SharedBlob data, const SharedBlob& index);
 
   // Opens a sparse writable layer: what the file system keeps as data is the layer's. What was discarded since has no
-  // trace in this format.
+  // trace in this format; `discards`, if there is one, is the log of that which a WritableLayer keeps.
   // Errors: corruption (the header), those of the file.
-  static Result<LayerReader> open_sparse(std::shared_ptr<const FileBlob> data);
+  static Result<LayerReader> open_sparse(std::shared_ptr<const FileBlob> data, const SharedBlob& discards = nullptr);
 
   Kind kind() const { return kind_; }
   const LayerInfo& info() const { return info_; }

@@ -8,15 +8,6 @@ namespace {
 
 constexpr std::size_t kWriteSize = std::size_t{1} << 20;  // of the index at a time
 
-Result<void> check_info(const LayerInfo& info) {
-  const std::uint64_t size = info.virtual_size.value;
-  if (size % kSectorSize != 0 || whole_sectors(info.virtual_size) > kNowhere)
-    return Error::invalid_argument("a virtual size of {} bytes", size);
-  if (info.user_tag.size() > kMaxUserTag || info.user_tag.find('\0') != std::string::npos)
-    return Error::invalid_argument("a user tag of more than {} bytes, or with a NUL", kMaxUserTag);
-  return {};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<LayerWriter>> LayerWriter::create(ByteSink& out, const LayerInfo& info) {

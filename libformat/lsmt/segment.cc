@@ -13,6 +13,13 @@ constexpr unsigned kTagShift = 56;
 
 }  // namespace
 
+Result<void> check_place(const Segment& segment, Sectors limit) {
+  if (segment.moffset < kDataStart || segment.mend() > limit)
+    return Error::corruption("its data, sectors [{}, {}), is not in [{}, {})", segment.moffset.value,
+                             segment.mend().value, kDataStart.value, limit.value);
+  return {};
+}
+
 Record decode_record(std::span<const std::byte> raw) {
   const auto low = load_le<std::uint64_t>(raw, 0);
   const auto high = load_le<std::uint64_t>(raw, 8);

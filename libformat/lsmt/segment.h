@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "libformat/base/result.h"
 #include "libformat/base/units.h"
 
 namespace dadi::lsmt {
@@ -35,6 +36,9 @@ struct Segment {
 
   friend bool operator==(const Segment&, const Segment&) = default;
 };
+
+// That a segment's data lies in the file's sectors [8, limit). Errors: corruption.
+Result<void> check_place(const Segment& segment, Sectors limit);
 
 // A segment as an index holds it.
 struct Record {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <vector>
 
@@ -36,6 +37,11 @@ class SegmentMap {
 
   std::vector<Segment> segments() const;
 
+  // Calls visit(Segment) for the parts of [begin, end) that the map knows, in device order, each as long as it goes on,
+  // as long as visit returns true. O(log n) to the first.
+  template <typename Visit>
+  void for_each_in(Sectors begin, Sectors end, Visit visit) const;
+
  private:
   struct Run {
     Sectors end;
@@ -66,6 +72,19 @@ void SegmentMap::for_each(Visit visit) const {
       cursor = segment.mend();
       at += length;
     }
+  }
+}
+
+template <typename Visit>
+void SegmentMap::for_each_in(Sectors begin, Sectors end, Visit visit) const {
+  auto at = runs_.upper_bound(begin);
+  if (at != runs_.begin() && std::prev(at)->second.end > begin) --at;
+  for (; at != runs_.end() && at->first < end; ++at) {
+    const auto& [first, run] = *at;
+    const Sectors from = std::max(first, begin);
+    const Segment segment{from, std::min(run.end, end) - from, run.zeroed ? run.moffset : run.moffset + (from - first),
+                          run.zeroed};
+    if (!visit(segment)) return;
   }
 }
 

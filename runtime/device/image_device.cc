@@ -20,12 +20,14 @@ Bytes piece_for(std::size_t largest_block) {
 }  // namespace
 
 ImageDevice::ImageDevice(DeviceOptions options, Bytes piece, std::unique_ptr<BlockCache> cache,
-                         std::unique_ptr<lsmt::StackReader> stack, std::vector<StoredLayer> stored)
+                         std::unique_ptr<lsmt::StackReader> stack, std::vector<StoredLayer> stored,
+                         lsmt::LayerInfo top)
     : options_(std::move(options)),
       piece_(piece),
       cache_(std::move(cache)),
       stack_(std::move(stack)),
-      stored_(std::move(stored)) {}
+      stored_(std::move(stored)),
+      top_(std::move(top)) {}
 
 Result<std::unique_ptr<ImageDevice>> ImageDevice::open(std::vector<DeviceLayer> layers, DeviceOptions options,
                                                        const ReadContext& context) {
@@ -50,9 +52,10 @@ Result<std::unique_ptr<ImageDevice>> ImageDevice::open(std::vector<DeviceLayer> 
     }
     names.push_back(std::move(layers[i].name));
   }
+  lsmt::LayerInfo top = readers.empty() ? lsmt::LayerInfo{} : readers.back().info();
   DADI_TRY(auto stack, lsmt::StackReader::open(std::move(readers), std::move(names)));
   return std::unique_ptr<ImageDevice>(new ImageDevice(std::move(options), piece_for(largest_block), std::move(cache),
-                                                      std::move(stack), std::move(stored)));
+                                                      std::move(stack), std::move(stored), std::move(top)));
 }
 
 Result<void> ImageDevice::read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const {

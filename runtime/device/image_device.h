@@ -67,6 +67,8 @@ class ImageDevice final : public BlockReader {
 
   // Bottom first, as a trace counts them.
   std::span<const StoredLayer> stored_layers() const { return stored_; }
+  // What the topmost layer says of itself: a writable layer on top names it as its parent.
+  const lsmt::LayerInfo& top() const { return top_; }
 
   DeviceStats stats() const;
 
@@ -76,7 +78,7 @@ class ImageDevice final : public BlockReader {
 
  private:
   ImageDevice(DeviceOptions options, Bytes piece, std::unique_ptr<BlockCache> cache,
-              std::unique_ptr<lsmt::StackReader> stack, std::vector<StoredLayer> stored);
+              std::unique_ptr<lsmt::StackReader> stack, std::vector<StoredLayer> stored, lsmt::LayerInfo top);
 
   Result<void> read(Sectors at, std::span<std::byte> out, const ReadContext& context) const;
   Result<bool> is_large(Sectors at, Sectors length) const;
@@ -87,6 +89,7 @@ class ImageDevice final : public BlockReader {
   const std::unique_ptr<BlockCache> cache_;
   const std::unique_ptr<lsmt::StackReader> stack_;  // its blobs read through the cache
   const std::vector<StoredLayer> stored_;
+  const lsmt::LayerInfo top_;
   mutable LatencyHistogram latency_;
   mutable std::atomic<std::uint64_t> bytes_ = 0;
   mutable std::atomic<std::uint64_t> errors_ = 0;

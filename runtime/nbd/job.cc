@@ -62,7 +62,7 @@ Result<void> prefetch(const Job& job) {
   return {};
 }
 
-Result<void> change(Job& job) {
+Result<void> change_device(const Job& job) {
   const Sectors at = whole_sectors(Bytes{job.request.offset});
   const Sectors length = whole_sectors(Bytes{job.request.length});
   switch (job.request.command) {
@@ -78,12 +78,13 @@ Result<void> change(Job& job) {
   }
 }
 
-Result<void> perform(Job& job) {
-  if (job.request.command == Command::kCache) return prefetch(job);
-  if (job.request.command == Command::kFlush) return job.writer->flush();
-  if (job.request.length > 0) DADI_CHECK(change(job));
-  if ((job.request.flags & kFua) != 0) return job.writer->flush();
-  return {};
+Result<void> perform(const Job& job) {
+  return job.request.command == Command::kCache ? prefetch(job) : job.writer->flush();
+}
+
+void end(const std::shared_ptr<Job>& job, Result<void> done) {
+  if (!done) job->fail(std::move(done.error()));
+  Job::finish(job);
 }
 
 }  // namespace
@@ -109,10 +110,14 @@ void submit_waiting_read(const std::shared_ptr<Job>& job, const Workers& workers
 }
 
 void submit_other(const std::shared_ptr<Job>& job, const Workers& workers) {
-  workers.waiting.submit([job] {
-    if (auto done = perform(*job); !done) job->fail(std::move(done.error()));
-    Job::finish(job);
-  });
+  workers.waiting.submit([job] { end(job, perform(*job)); });
+}
+
+void change(const std::shared_ptr<Job>& job, const Workers& workers) {
+  Result<void> done;
+  if (job->request.length > 0) done = change_device(*job);
+  if (!done || (job->request.flags & kFua) == 0) return end(job, std::move(done));
+  workers.waiting.submit([job] { end(job, job->writer->flush()); });
 }
 
 }  // namespace dadi::nbd

@@ -53,7 +53,9 @@ struct Job {
 void submit_read(const std::shared_ptr<Job>& job, const Workers& workers);
 // For a read that memory has already been asked for, in vain.
 void submit_waiting_read(const std::shared_ptr<Job>& job, const Workers& workers);
-// Writes, zeroes, trims, flushes, prefetches: whatever the request says.
+// Flushes, prefetches: whatever the request says.
 void submit_other(const std::shared_ptr<Job>& job, const Workers& workers);
+// Writes, zeroes or trims, now, in this thread. A flush that goes with it (FUA) is for the workers.
+void change(const std::shared_ptr<Job>& job, const Workers& workers);
 
 }  // namespace dadi::nbd

@@ -12,7 +12,7 @@
 namespace dadi::nbd {
 namespace {
 
-constexpr std::size_t kAtOnce = 64 << 10;     // bytes of a read that the serving thread answers by itself
+constexpr std::size_t kAtOnce = 64 << 10;     // bytes of a read or write that the serving thread does by itself
 constexpr std::size_t kPiece = 64 << 10;      // bytes; larger reads are split
 constexpr std::size_t kSendFirst = 64 << 10;  // bytes of output that had better be sent before more is made
 
@@ -55,7 +55,8 @@ Transmission::Transmission(const Agreement& agreement, Surroundings surroundings
       structured_(agreement.structured),
       allocation_(agreement.allocation),
       around_(std::move(surroundings)),
-      extents_(*served_.device, served_.writer != nullptr) {}
+      extents_(*served_.device, served_.writer != nullptr),
+      changes_(std::make_shared<ChangeQueue>(around_.workers)) {}
 
 Transmission::~Transmission() {
   stop_.request_stop();
@@ -117,8 +118,15 @@ std::span<std::byte> Transmission::awaited() {
 void Transmission::received(std::size_t size) {
   written_ += size;
   if (written_ < writing_->request.length) return;
+  change_device(std::exchange(writing_, nullptr));
+}
+
+// A lone small write, which goes to memory, is done here: nothing waits behind it.
+void Transmission::change_device(std::shared_ptr<Job> job) {
+  const bool at_once = jobs_ == 0 && job->request.command == Command::kWrite && job->request.length <= kAtOnce;
   ++jobs_;
-  submit_other(std::exchange(writing_, nullptr), around_.workers);
+  if (at_once) return change(job, around_.workers);
+  changes_->add(std::move(job));
 }
 
 // What the export does not take, whatever it holds.
@@ -181,11 +189,12 @@ void Transmission::start(const Request& request, Output& out) {
       return read(request, out);
     case Command::kBlockStatus:
       return block_status(request, out);
-    default: {
-      const auto job = make_job(request);
+    case Command::kWriteZeroes:
+    case Command::kTrim:
+      return change_device(make_job(request));
+    default:
       ++jobs_;
-      submit_other(job, around_.workers);
-    }
+      submit_other(make_job(request), around_.workers);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <stop_token>
 
 #include "libformat/base/result.h"
+#include "runtime/nbd/change_queue.h"
 #include "runtime/nbd/export.h"
 #include "runtime/nbd/extents.h"
 #include "runtime/nbd/job.h"
@@ -19,7 +20,7 @@
 namespace dadi::nbd {
 
 // Reads requests and writes replies; does no I/O with the client of its own, and never waits. A read that memory can
-// answer is answered at once. What would wait or take long goes to the workers, whose results collect() turns into
+// answer is answered at once, and so is a small write while nothing else is being worked on. What would wait or take long goes to the workers, whose results collect() turns into
 // replies, in the order in which they come. One thread.
 class Transmission {
  public:
@@ -76,6 +77,7 @@ class Transmission {
   bool read_at_once(const Request& request, Output& out);
   bool find_zero_pieces(Job& job);
   void write(const Request& request);
+  void change_device(std::shared_ptr<Job> job);
   void block_status(const Request& request, Output& out);
   std::shared_ptr<Job> make_job(const Request& request);
   void reply(const Request& request, Errno number, Output& out);
@@ -90,6 +92,7 @@ class Transmission {
   const Surroundings around_;
   std::stop_source stop_;
   Extents extents_;
+  const std::shared_ptr<ChangeQueue> changes_;
   std::shared_ptr<Job> writing_;  // a write whose data is being received
   std::size_t written_ = 0;       // bytes of it that are here
   std::optional<Refused> refused_;

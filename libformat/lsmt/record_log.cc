@@ -1,0 +1,125 @@
+#include "libformat/lsmt/record_log.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "libformat/base/bytes.h"
+
+namespace dadi::lsmt {
+
+namespace {
+
+constexpr std::size_t kRecordsAtOnce = 65536;
+constexpr std::uint64_t kLeastGrowth = 256;  // records: 4 KiB
+constexpr std::uint64_t kMostGrowth = 4096;
+
+// Whether a crash can have left such a record.
+bool is_torn(const Segment& segment, std::span<const std::byte> raw, Sectors limit) {
+  return all_zero(raw) || (segment.moffset >= kDataStart && segment.mend() > limit);
+}
+
+Result<void> check_record(const Segment& segment, Sectors limit) {
+  if (segment.end() > kNowhere) return Error::corruption("ends at sector {}", segment.end().value);
+  return check_place(segment, limit);
+}
+
+std::vector<std::byte> encode(const std::vector<Segment>& segments) {
+  std::vector<std::byte> raw(segments.size() * kRecordSize);
+  for (std::size_t i = 0; i < segments.size(); ++i)
+    encode_record(segments[i], std::span(raw).subspan(i * kRecordSize, kRecordSize));
+  return raw;
+}
+
+}  // namespace
+
+Result<LogContent> play_log(const BlobReader& file, Sectors limit, bool may_be_torn) {
+  const Bytes size = file.size();
+  if (size < Bytes{RecordLog::kRecordsAt}) return Error::corruption("lsmt log: {} bytes are too few", size.value);
+  LogContent content;
+  content.places = (size - Bytes{RecordLog::kRecordsAt}).value / kRecordSize;
+  if (content.places > kMaxLogRecords)
+    return Error::corruption("lsmt log: {} records, more than {}", content.places, kMaxLogRecords);
+  std::vector<std::byte> buffer;
+  for (std::uint64_t number = 0; number < content.places;) {
+    buffer.resize(std::min<std::uint64_t>(content.places - number, kRecordsAtOnce) * kRecordSize);
+    DADI_CHECK(file.read_at({RecordLog::kRecordsAt + number * kRecordSize}, buffer));
+    for (auto raw = std::span<const std::byte>(buffer); !raw.empty(); raw = raw.subspan(kRecordSize), ++number) {
+      const Record record = decode_record(raw);
+      if (record.is_padding()) continue;
+      if (may_be_torn && is_torn(record.segment, raw.first(kRecordSize), limit)) {
+        content.torn.push_back(number);
+        continue;
+      }
+      content.records = number + 1;
+      if (record.segment.length.value == 0) continue;
+      DADI_CHECK(check_record(record.segment, limit).context("lsmt log record {}", number));
+      content.map.insert(record.segment);
+      content.high = std::max(content.high, record.segment.mend());
+    }
+  }
+  return content;
+}
+
+Result<std::string> RecordLog::mend(const LogContent& content) {
+  if (content.torn.empty() && file_->size() == size()) return std::string();
+  std::array<std::byte, kRecordSize> padding{};
+  encode_padding(padding);
+  for (const std::uint64_t number : content.torn)
+    DADI_CHECK(file_->write_at({kRecordsAt + number * kRecordSize}, padding));
+  DADI_CHECK(file_->resize(size()));
+  // Before anything is added: else a second crash could bring back what was cut, behind it.
+  DADI_CHECK(file_->sync());
+  return fmt::format("{}: removed what a crash had left of unfinished records", name_);
+}
+
+Result<void> RecordLog::append(const std::vector<Segment>& segments) {
+  if (segments.empty()) return {};
+  const std::uint64_t end = records_ + segments.size();
+  auto raw = encode(segments);
+  std::uint64_t places = places_;
+  if (end > places) {
+    places = round_up(end, std::clamp(std::bit_floor(records_ + 1), kLeastGrowth, kMostGrowth));
+    raw.resize((places - records_) * kRecordSize);
+    for (std::uint64_t i = segments.size(); i < places - records_; ++i)
+      encode_padding(std::span(raw).subspan(i * kRecordSize, kRecordSize));
+  }
+  DADI_CHECK(file_->write_at({kRecordsAt + records_ * kRecordSize}, raw));
+  if (auto synced = file_->sync(); !synced) {
+    lost_ = true;
+    return synced;
+  }
+  records_ = end;
+  places_ = places;
+  return {};
+}
+
+Result<void> RecordLog::rewrite(const std::vector<Segment>& segments) {
+  std::vector<std::byte> content = header_;
+  const auto records = encode(segments);
+  content.insert(content.end(), records.begin(), records.end());
+  DADI_TRY(file_, folder_.replace(name_, content));
+  records_ = places_ = segments.size();
+  return {};
+}
+
+void add_record(std::vector<Segment>& segments, Segment added) {
+  if (!segments.empty()) {
+    Segment& last = segments.back();
+    if (last.end() == added.offset && last.mend() == added.moffset && last.zeroed == added.zeroed) {
+      const Sectors more = std::min(added.length, kMaxMergedLength - std::min(last.length, kMaxMergedLength));
+      last.length += more;
+      added.offset += more;
+      added.length -= more;
+      if (!added.zeroed) added.moffset += more;
+    }
+  }
+  while (added.length.value > 0) {
+    const Sectors part = std::min(added.length, kMaxMergedLength);
+    segments.push_back({added.offset, part, added.moffset, added.zeroed});
+    added.offset += part;
+    added.length -= part;
+    if (!added.zeroed) added.moffset += part;
+  }
+}
+
+}  // namespace dadi::lsmt
