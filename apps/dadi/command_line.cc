@@ -234,6 +234,11 @@ Command& Command::option(const std::string& names, unsigned& value, const std::s
   return added(app_->add_option(names, value, help)->type_name(placeholder)->capture_default_str());
 }
 
+Command& Command::options(const std::string& names, std::vector<std::string>& values, const std::string& placeholder,
+                          const std::string& help) {
+  return added(app_->add_option(names, values, help)->type_name(placeholder)->allow_extra_args(false));
+}
+
 Command& Command::flag(const std::string& names, bool& value, const std::string& help) {
   return added(app_->add_flag(names, value, help));
 }

@@ -34,6 +34,9 @@ class Command {
   Command& option(const std::string& names, std::string& value, const std::string& placeholder,
                   const std::string& help);
   Command& option(const std::string& names, unsigned& value, const std::string& placeholder, const std::string& help);
+  // May be given several times, each time with one value.
+  Command& options(const std::string& names, std::vector<std::string>& values, const std::string& placeholder,
+                   const std::string& help);
   Command& flag(const std::string& names, bool& value, const std::string& help);
 
   // "--name", which stands for `bare`, or "--name=VALUE".

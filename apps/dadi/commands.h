@@ -7,10 +7,14 @@
 namespace dadi {
 
 void add_convert(CommandLine& line, Session& session);
+void add_build(CommandLine& line, Session& session);
 void add_inspect(CommandLine& line, Session& session);
 void add_check(CommandLine& line, Session& session);
 void add_verify(CommandLine& line, Session& session);
 void add_export(CommandLine& line, Session& session);
+void add_import(CommandLine& line, Session& session);
+void add_flatten(CommandLine& line, Session& session);
+void add_commit(CommandLine& line, Session& session);
 void add_serve(CommandLine& line, Session& session);
 void add_ls(CommandLine& line, Session& session);
 void add_cat(CommandLine& line, Session& session);

@@ -3,6 +3,7 @@
 
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
+#include "apps/dadi/new_image.h"
 #include "libconvert/oci/acceleration_layer.h"
 #include "libconvert/registry/image_store.h"
 #include "libformat/base/bytes.h"
@@ -22,23 +23,6 @@ struct CopyCommand {
   std::string digest_file;
   std::string trace;  // a file, for `trace attach`
   RegistryOptions registry;
-};
-
-// Shows a copy as one task a blob.
-class CopyProgress final : public pipeline::CopyObserver {
- public:
-  explicit CopyProgress(Session& session) : session_(session) {}
-
-  void blob_started(const oci::Descriptor& blob) override {
-    task_ = session_.progress().start(blob.digest.brief(), blob.size);
-  }
-  void blob_read(Bytes done) override { task_->set_done(done); }
-  void blob_finished() override { task_->finish(); }
-  void note(const std::string& text) override { session_.note(text); }
-
- private:
-  Session& session_;
-  std::shared_ptr<Progress::Task> task_;
 };
 
 // The file of a trace, which the reference's readers must be able to use. None: there is no such option.
@@ -75,9 +59,9 @@ Result<void> run_copy(Session& session, const CopyCommand& command, const oci::R
     session.answer({{"reference", to.to_string()},
                     {"digest", digest},
                     {"media_type", result.root.media_type},
-                    {"blobs_copied", result.blobs_copied},
-                    {"blobs_there", result.blobs_there},
-                    {"bytes_copied", result.bytes_copied.value}});
+                    {"blobs_copied", result.blobs.blobs_copied},
+                    {"blobs_there", result.blobs.blobs_there},
+                    {"bytes_copied", result.blobs.bytes_copied.value}});
   } else {
     session.out().print("{}\n", digest);
   }

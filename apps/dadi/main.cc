@@ -18,6 +18,7 @@ constexpr auto kExamples =
 
 void add_commands(CommandLine& line, Session& session) {
   add_convert(line, session);
+  add_build(line, session);
   add_copy(line, session);
   add_push(line, session);
   add_pull(line, session);
@@ -27,7 +28,10 @@ void add_commands(CommandLine& line, Session& session) {
   add_check(line, session);
   add_verify(line, session);
   add_export(line, session);
+  add_import(line, session);
+  add_flatten(line, session);
   add_serve(line, session);
+  add_commit(line, session);
   add_ls(line, session);
   add_cat(line, session);
   add_attach(line, session);

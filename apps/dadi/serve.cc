@@ -117,15 +117,15 @@ Result<OpenImage> open_image(Session& session, const ServeOptions& options,
   return image;
 }
 
-Result<WritableUpper> open_upper(Session& session, const ServeOptions& options,
-                                 std::shared_ptr<const runtime::ImageDevice> image) {
+Result<WritableUpper> open_upper(Session& session, const ServeOptions& options, const OpenImage& image) {
   UpperOptions upper;
   if (options.writable != kTemporary) upper.folder = options.writable;
+  upper.image = image.place;
   if (options.writable_form == "sparse") upper.form = lsmt::WritableForm::kSparse;
   if (!options.writable_size.empty()) {
     DADI_TRY(upper.limit, parse_size(options.writable_size));
   }
-  return WritableUpper::open(upper, std::move(image), [&session](std::string_view text) { session.note(text); });
+  return WritableUpper::open(upper, image.device, [&session](std::string_view text) { session.note(text); });
 }
 
 Json describe(const std::vector<ListeningPlace>& places, const nbd::Export& served) {
@@ -199,7 +199,7 @@ Result<void> serve(Session& session, const ServeOptions& options) {
                      .writer = {}};
   std::optional<WritableUpper> upper;
   if (!options.writable.empty()) {
-    DADI_TRY(auto opened, open_upper(session, options, image.device));
+    DADI_TRY(auto opened, open_upper(session, options, image));
     upper.emplace(std::move(opened));
     served.device = upper->layer();
     served.writer = upper->layer();

@@ -25,8 +25,9 @@ Result<void> apply_layer(Session& session, const StoredImage& source, std::size_
   const auto task = session.progress().start(
       fmt::format("source layer {}/{}", number + 1, source.image.manifest.layers.size()), layer.size);
   const auto show = [&task](Bytes read) { task->set_done(read); };
-  const auto stream = pipeline::open_layer_stream(*source.source, layer, source.image.config.diff_ids()[number],
-                                                  {.stop = session.stop(), .progress = show});
+  const auto stream =
+      pipeline::open_layer_stream(pipeline::opener(*source.source, layer), source.image.config.diff_ids()[number],
+                                  {.stop = session.stop(), .progress = show});
   DADI_TRY(const auto archive, fs::LayerArchive::open(*stream, &budget));
   DADI_CHECK(model.apply(*archive));
   task->finish();

@@ -45,7 +45,13 @@ Result<OpenImage> open_image_device(const oci::Reference& reference, const std::
     if (!reads) notes(fmt::format("the image's trace is not used: {}", reads.error().message()));
     if (reads) replay = std::make_unique<runtime::Replay>(device, std::move(*reads), kReplayed);
   }
-  return OpenImage{std::move(device), std::move(image.lazy), std::move(replay)};
+  std::optional<Digest> manifest;
+  if (image.stored) manifest = image.stored->image.descriptor.digest;
+  return OpenImage{.device = std::move(device),
+                   .lazy = std::move(image.lazy),
+                   .replay = std::move(replay),
+                   .stored = std::move(image.stored),
+                   .place = place_of(reference, manifest, platform, reach)};
 }
 
 nlohmann::ordered_json to_json(const runtime::Replay::Stats& stats) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apps/image/block_image.h"
+#include "apps/image/image_place.h"
 #include "runtime/attach/records.h"
 #include "runtime/device/image_device.h"
 #include "runtime/device/replay.h"
@@ -12,6 +13,8 @@ struct OpenImage {
   std::shared_ptr<runtime::ImageDevice> device;
   std::shared_ptr<LazyBlobs> lazy;          // of an image on a registry
   std::unique_ptr<runtime::Replay> replay;  // of one that carries a trace
+  std::optional<StoredImage> stored;        // its manifest and config; none for layers: and config:
+  ImagePlace place;                         // where this one is found again
 };
 
 // {"planned", "fetched", "failures"}: bytes, and pieces that were not fetched.

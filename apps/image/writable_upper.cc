@@ -5,10 +5,15 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "libformat/base/bytes.h"
 #include "libformat/blob/disk_folder.h"
+#include "libformat/blob/file_blob.h"
 
 namespace dadi {
 namespace {
+
+constexpr auto kImageName = "image.json";
+constexpr Bytes kImageLimit{64U << 20};  // a manifest and a config may be in it
 
 // A name for a new layer, of which there is no other: a random uuid, version 4.
 Result<lsmt::Uuid> new_name() {
@@ -29,6 +34,10 @@ Result<std::filesystem::path> temporary_folder() {
 Result<std::unique_ptr<lsmt::WritableLayer>> make(const std::filesystem::path& folder, const UpperOptions& options,
                                                   std::shared_ptr<const runtime::ImageDevice> image) {
   DADI_TRY(auto files, DiskFolder::open(folder));
+  if (options.image) {
+    const std::string text = to_json(*options.image).dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+    DADI_CHECK(files->replace(kImageName, as_bytes(text + "\n")));
+  }
   DADI_TRY(const lsmt::Uuid name, new_name());
   const lsmt::LayerInfo info{.virtual_size = {}, .uuid = name, .parent = image->top().uuid, .user_tag = {}};
   return lsmt::WritableLayer::create(std::move(files), options.form, info, std::move(image), {.limit = options.limit});
@@ -44,6 +53,15 @@ Result<void> check_parent(const lsmt::LayerInfo& layer, const lsmt::LayerInfo& i
 
 }  // namespace
 
+Result<ImagePlace> image_below(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / kImageName;
+  DADI_TRY(const auto file, FileBlob::open(path));
+  if (file->size() > kImageLimit) return Error::corruption("{} is larger than such a file may be", path.string());
+  DADI_TRY(const auto text, read_range(*file, {0}, file->size()));
+  const auto json = nlohmann::ordered_json::parse(as_text(text), nullptr, /*allow_exceptions=*/false);
+  return image_place_of(json).context("{}", path.string());
+}
+
 Result<WritableUpper> WritableUpper::open(const UpperOptions& options,
                                           std::shared_ptr<const runtime::ImageDevice> image, const Notes& notes) {
   WritableUpper upper;
@@ -54,7 +72,7 @@ Result<WritableUpper> WritableUpper::open(const UpperOptions& options,
   }
   DADI_TRY(auto files, DiskFolder::open(folder));
   auto layer = lsmt::WritableLayer::open(std::move(files), image, {.limit = options.limit});
-  if (!layer && layer.error().code() == ErrorCode::kNotFound) layer = make(folder, options, image);
+  if (!layer && layer.error().code() == ErrorCode::kNotFound && options.make) layer = make(folder, options, image);
   if (!layer) return std::move(layer.error()).context("{}", folder.string());
   DADI_CHECK(check_parent((*layer)->info(), image->top()).context("{}", folder.string()));
   for (const std::string& note : (*layer)->notes()) notes(fmt::format("{}: {}", folder.string(), note));

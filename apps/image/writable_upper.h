@@ -3,10 +3,12 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "apps/image/block_image.h"
+#include "apps/image/image_place.h"
 #include "libformat/lsmt/writable_layer.h"
 #include "runtime/device/image_device.h"
 
@@ -16,14 +18,20 @@ struct UpperOptions {
   std::string folder;                                         // made if it is not there; empty: a temporary one
   lsmt::WritableForm form = lsmt::WritableForm::kAppendOnly;  // of a new layer
   Bytes limit{};                                              // of room taken; 0: none
+  std::optional<ImagePlace> image = {};                       // what a new layer is on top of; kept beside it
+  bool make = true;                                           // a layer, if none is there
 };
+
+// Where the image is that the writable layer in a folder is on top of.
+// Errors: not_found (the folder, or nothing of the kind in it), corruption, denied, io.
+Result<ImagePlace> image_below(const std::filesystem::path& folder);
 
 // An open writable layer. A temporary folder goes with it.
 class WritableUpper {
  public:
   // Opens the layer in the folder, or makes one. What was mended is noted.
-  // Errors: busy (another process has it), invalid_argument (the layer was made on top of another image), those of
-  // WritableLayer::create() and open().
+  // Errors: busy (another process has it), invalid_argument (the layer was made on top of another image), not_found (it
+  // is not to be made), those of WritableLayer::create() and open().
   static Result<WritableUpper> open(const UpperOptions& options, std::shared_ptr<const runtime::ImageDevice> image,
                                     const Notes& notes);
   WritableUpper(WritableUpper&& other) noexcept

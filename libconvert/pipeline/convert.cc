@@ -1,16 +1,12 @@
 #include "libconvert/pipeline/convert.h"
 
 #include "libconvert/oci/converted.h"
-#include "libconvert/pipeline/layers_ahead.h"
-#include "libconvert/pipeline/layers_behind.h"
-#include "libconvert/pipeline/reused_layers.h"
+#include "libconvert/pipeline/layer_sequence.h"
 #include "libfs/writer/ext2_file_system.h"
 
 namespace dadi::pipeline {
 
 namespace {
-
-constexpr std::size_t kMostBehind = 8;  // layers whose blobs are completed while the next is planned
 
 // "64G" where a size is a whole number of a unit.
 std::string brief_size(Bytes size) {
@@ -26,21 +22,6 @@ void refer(Document& document, const oci::Descriptor& source) {
   document.subject = oci::Descriptor{.media_type = source.media_type, .digest = source.digest, .size = source.size};
 }
 
-// While it lives, the cache takes hold of what is written to the destination.
-class HeldFiles {
- public:
-  HeldFiles(layer_cache::ConversionCache* cache, oci::ImageDestination& destination) : destination_(destination) {
-    if (cache == nullptr) return;
-    destination.on_finished([cache](const auto& file, const BlobIdentity& blob) { cache->hold(file, blob); });
-  }
-  ~HeldFiles() { destination_.on_finished({}); }
-  HeldFiles(const HeldFiles&) = delete;
-  HeldFiles& operator=(const HeldFiles&) = delete;
-
- private:
-  oci::ImageDestination& destination_;
-};
-
 class ImageConversion {
  public:
   ImageConversion(const oci::ImageSource& source, oci::ImageDestination& destination, const ConvertOptions& options,
@@ -55,76 +36,35 @@ class ImageConversion {
       return Error::unsupported("the image consists of block layers already").with_hint("copy it as it is");
     family_ = options_.media_types.value_or(oci::family_of(image.manifest.media_type));
     ConvertedImage converted{image.platform, image.descriptor, image.descriptor, {}};
-    DADI_TRY(converted.layers, convert_layers(image));
+    DADI_TRY(converted.layers, convert_all(image));
     DADI_TRY(converted.manifest, put_manifest(image, converted.layers));
     return converted;
   }
 
  private:
-  Result<std::vector<ConvertedLayer>> convert_layers(const oci::SelectedImage& image) {
-    const auto& diff_ids = image.config.diff_ids();
-    const std::vector<Digest> chain = oci::chain_ids(diff_ids);
-    fs::ArchiveBudget budget(options_.limits);
-    DADI_TRY(ReusedLayers reused, reuse_layers(image, chain, destination_, family_, options_, budget, observer_));
-    fs::PlannedStack stack =
-        reused.device ? fs::PlannedStack(std::move(reused.device)) : fs::PlannedStack(options_.virtual_size);
-    const HeldFiles held(options_.cache, destination_);
-    LayersAhead ahead(source_, image, options_, observer_, reused.layers.size());
-    LayersBehind behind(family_);
-    std::vector<ConvertedLayer> converted = std::move(reused.layers);
-    for (std::size_t i = 0; i < converted.size(); ++i) tell_of_times(i, converted[i]);
-    const auto collect = [&](std::size_t most_behind) -> Result<void> {
-      while (behind.size() > most_behind || behind.first_is_done()) {
-        DADI_TRY(ConvertedLayer layer, behind.take_first());
-        const std::size_t number = converted.size();
-        keep(layer, number, chain[number]);
-        observer_.layer_finished(number, layer);
-        tell_of_times(number, layer);
-        converted.push_back(std::move(layer));
-      }
-      return {};
-    };
-    for (std::size_t i = converted.size(); i < diff_ids.size(); ++i) {
-      const oci::Descriptor& layer = image.manifest.layers[i];
-      const LayerTask task{i, layer, diff_ids[i], chain[i], i == 0 ? nullptr : &chain[i - 1], budget};
-      bool out_of_room = false;
-      auto planned = plan_layer(*ahead.take(i), destination_, task, stack, workers_, options_, out_of_room)
-                         .context("{}", name_of(i, layer));
-      if (!planned) {
-        DADI_CHECK(collect(0));  // the first layer that failed is the one to be told of
-        return out_of_room ? too_small(image, std::move(planned).error()) : std::move(planned).error();
-      }
-      behind.add(std::move(*planned), name_of(i, layer));
-      DADI_CHECK(collect(kMostBehind));
-    }
-    DADI_CHECK(collect(0));
+  Result<std::vector<ConvertedLayer>> convert_all(const oci::SelectedImage& image) {
+    bool out_of_room = false;
+    auto converted =
+        convert_layers(sequence_of(image), destination_, family_, options_, workers_, observer_, out_of_room);
+    if (!converted && out_of_room) return too_small(image, std::move(converted).error());
     return converted;
   }
 
-  static std::string name_of(std::size_t number, const oci::Descriptor& layer) {
-    return fmt::format("layer {} ({})", number + 1, layer.digest.brief());
-  }
-
-  void keep(const ConvertedLayer& layer, std::size_t number, const Digest& chain_id) {
-    if (options_.cache == nullptr) return;
-    const layer_cache::KeptLayer kept{.key = key_of_layer(chain_id, options_),
-                                      .blob = {layer.result.digest, layer.result.size},
-                                      .entries = layer.entries,
-                                      .segments = layer.segments,
-                                      .data = layer.data,
-                                      .clamped_times = layer.clamped_times,
-                                      .archive = layer.archive};
-    if (const auto done = options_.cache->keep(kept, number); !done)
-      observer_.note(fmt::format("layer {} is not kept in the cache: {}", number + 1, done.error().message()));
-    options_.cache->use(kept);
-  }
-
-  void tell_of_times(std::size_t number, const ConvertedLayer& layer) {
-    if (layer.clamped_times > 0)
-      observer_.note(
-          fmt::format("layer {}: times of {} entries are outside of what ext4 can hold, 1901 to 2446; the "
-                      "nearest that it can stands for them",
-                      number + 1, layer.clamped_times));
+  LayerSequence sequence_of(const oci::SelectedImage& image) const {
+    LayerSequence sequence;
+    const std::vector<Digest> chain = oci::chain_ids(image.config.diff_ids());
+    for (std::size_t i = 0; i < chain.size(); ++i) {
+      const oci::Descriptor& layer = image.manifest.layers[i];
+      sequence.layers.push_back({.name = fmt::format("layer {}", i + 1),
+                                 .source = layer,
+                                 .diff_id = image.config.diff_ids()[i],
+                                 .open = opener(source_, layer),
+                                 .chain = chain[i],
+                                 .uuid = lsmt::Uuid::of(chain[i]),
+                                 .parent = i == 0 ? lsmt::Uuid{} : lsmt::Uuid::of(chain[i - 1]),
+                                 .bottom = i == 0});
+    }
+    return sequence;
   }
 
   // The error, with a size that would have done.

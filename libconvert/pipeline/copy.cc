@@ -4,6 +4,7 @@
 
 #include "libconvert/oci/acceleration_layer.h"
 #include "libconvert/oci/converted.h"
+#include "libconvert/pipeline/derived_image.h"
 #include "libformat/base/bytes.h"
 
 namespace dadi::pipeline {
@@ -21,14 +22,14 @@ class Copy {
         destination_(destination),
         options_(options),
         observer_(observer),
-        result_{source.root(), 0, 0, {}} {}
+        blobs_(source, destination, observer, options.stop) {}
 
   Result<CopyResult> run() {
     if (!options_.trace.empty()) return run_with_trace();
-    DADI_TRY(result_.root, choose());
-    DADI_CHECK(copy_document(result_.root, 0));
-    DADI_CHECK(destination_.commit(result_.root));
-    return std::move(result_);
+    DADI_TRY(oci::Descriptor root, choose());
+    DADI_CHECK(copy_document(root, 0));
+    DADI_CHECK(destination_.commit(root));
+    return CopyResult{std::move(root), blobs_.counts()};
   }
 
  private:
@@ -51,23 +52,12 @@ class Copy {
     if (!oci::is_converted(image.manifest))
       return Error::unsupported("an ordinary image, and a trace is of block layers")
           .with_hint("convert it first: dadi convert SRC DST");
-    oci::Manifest manifest = image.manifest;
-    std::vector<Digest> diff_ids = image.config.diff_ids();
-    const bool replaced = oci::form_of(manifest.layers.back()) == oci::LayerForm::kAcceleration;
-    if (replaced) manifest.layers.pop_back();
-    if (replaced && !diff_ids.empty()) diff_ids.pop_back();
-    for (const oci::Descriptor& layer : manifest.layers) DADI_CHECK(copy_blob(layer));
-    DADI_TRY(oci::Descriptor added, put_trace());
-    manifest.layers.push_back(std::move(added));
-    diff_ids.push_back(manifest.layers.back().digest);
-    DADI_TRY(const oci::ImageConfig config, oci::ImageConfig::parse(as_bytes(image.config.with_diff_ids(diff_ids))));
-    const std::string config_json = replaced ? config.json() : config.with_layer_in_history("dadi trace attach");
-    DADI_TRY(const oci::Descriptor written, oci::put_document(destination_, config_json, manifest.config.media_type));
-    manifest.config.digest = written.digest;
-    manifest.config.size = written.size;
-    DADI_TRY(result_.root, oci::put_document(destination_, manifest.to_json(), manifest.media_type));
-    DADI_CHECK(destination_.commit(result_.root));
-    return std::move(result_);
+    DADI_TRY(oci::Descriptor trace, put_trace());
+    const Derivation derivation{.added = {{std::move(trace), "dadi trace attach"}}};
+    DADI_TRY(const DerivedImage derived,
+             derive_image(source_, image, destination_, derivation, observer_, options_.stop));
+    DADI_CHECK(destination_.commit(derived.manifest));
+    return CopyResult{derived.manifest, derived.copied};
   }
 
   Result<oci::Descriptor> put_trace() {
@@ -112,43 +102,17 @@ class Copy {
             fmt::format("layer {} ({}) is a foreign one, and is left where it is", i + 1, layer.digest.brief()));
         continue;
       }
-      DADI_CHECK(copy_blob(layer).context("layer {} ({})", i + 1, layer.digest.brief()));
+      DADI_CHECK(blobs_.copy(layer).context("layer {} ({})", i + 1, layer.digest.brief()));
     }
-    return copy_blob(manifest.config).context("config");
-  }
-
-  Result<void> copy_blob(const oci::Descriptor& blob) {
-    if (!seen_.insert(blob.digest).second) return {};
-    if (options_.stop.stop_requested()) return Error::cancelled("stopped");
-    DADI_TRY(const bool there, destination_.has_blob(blob.digest, blob.size));
-    if (there) {
-      ++result_.blobs_there;
-      return {};
-    }
-    observer_.blob_started(blob);
-    DADI_TRY(const auto stream, source_.stream_blob(blob, {.stop = options_.stop}));
-    DADI_TRY(const auto sink, destination_.create_blob({0}));
-    Bytes done;
-    for (;;) {
-      if (options_.stop.stop_requested()) return Error::cancelled("stopped");
-      DADI_TRY(const auto piece, stream->next());
-      if (piece.empty()) break;
-      DADI_CHECK(sink->write(piece));
-      observer_.blob_read(done += Bytes{piece.size()});
-    }
-    DADI_CHECK(sink->finish({}));
-    observer_.blob_finished();
-    ++result_.blobs_copied;
-    result_.bytes_copied += blob.size;
-    return {};
+    return blobs_.copy(manifest.config).context("config");
   }
 
   const oci::ImageSource& source_;
   oci::ImageDestination& destination_;
   const CopyOptions& options_;
   CopyObserver& observer_;
-  CopyResult result_;
-  std::set<Digest> seen_;
+  BlobCopies blobs_;
+  std::set<Digest> seen_;  // documents
   std::size_t documents_ = 0;
 };
 

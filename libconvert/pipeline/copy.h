@@ -1,12 +1,13 @@
 // Images from store to store, as they are.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <stop_token>
-#include <string>
 
 #include "libconvert/oci/image.h"
 #include "libconvert/oci/image_store.h"
+#include "libconvert/pipeline/blob_copies.h"
 
 namespace dadi::pipeline {
 
@@ -19,21 +20,9 @@ struct CopyOptions {
   std::stop_token stop;
 };
 
-// Told what a copy does; by the thread that copies.
-class CopyObserver {
- public:
-  virtual ~CopyObserver() = default;
-  virtual void blob_started(const oci::Descriptor& blob) = 0;
-  virtual void blob_read(Bytes done) = 0;
-  virtual void blob_finished() = 0;
-  virtual void note(const std::string& text) = 0;
-};
-
 struct CopyResult {
   oci::Descriptor root;
-  std::size_t blobs_copied = 0;  // without manifests
-  std::size_t blobs_there = 0;   // in the destination already
-  Bytes bytes_copied;
+  CopyCounts blobs;
 };
 
 // Manifests keep their bytes, and so their digests, unless a trace is added. Blobs that the destination has are neither

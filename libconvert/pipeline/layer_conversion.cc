@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "libconvert/oci/converted.h"
-#include "libconvert/pipeline/layer_stream.h"
 #include "libformat/base/bytes.h"
 #include "libfs/layer_archive.h"
 #include "libfs/writer/ext2_file_system.h"
@@ -31,23 +30,24 @@ fs::FormatOptions format_options(Bytes size, const Digest& chain_id) {
 
 }  // namespace
 
-Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& destination, const LayerTask& task,
-                                fs::PlannedStack& stack, CompressionWorkers& workers, const ConvertOptions& options,
-                                bool& out_of_room) {
-  const Bytes taken_before = task.budget.size();
-  DADI_TRY(auto archive, fs::LayerArchive::open(stream, &task.budget));
+std::string full_name(const SourceLayer& layer) {
+  return fmt::format("{} ({})", layer.name, layer.source.digest.brief());
+}
 
-  lsmt::LayerInfo info;
-  info.virtual_size = options.virtual_size;
-  info.uuid = lsmt::Uuid::of(task.chain_id);
-  if (task.chain_below != nullptr) info.parent = lsmt::Uuid::of(*task.chain_below);
+Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& destination, const SourceLayer& layer,
+                                fs::ArchiveBudget& budget, fs::PlannedStack& stack, CompressionWorkers& workers,
+                                const ConvertOptions& options, bool& out_of_room) {
+  const Bytes taken_before = budget.size();
+  DADI_TRY(auto archive, fs::LayerArchive::open(stream, &budget));
+
+  const lsmt::LayerInfo info{
+      .virtual_size = options.virtual_size, .uuid = layer.uuid, .parent = layer.parent, .user_tag = {}};
   DADI_TRY(auto sink, destination.create_blob(kLayerBlobHead));
   DADI_TRY(auto blob, LayerBlob::create(std::move(sink), info, workers));
 
   fs::PlannedStack::Layer output(blob->layer());
   fs::LayerDevice device(stack, output);
-  if (task.chain_below == nullptr)
-    DADI_CHECK(fs::Ext2FileSystem::format(device, format_options(options.virtual_size, task.chain_id)));
+  if (layer.bottom) DADI_CHECK(fs::Ext2FileSystem::format(device, format_options(options.virtual_size, layer.chain)));
   DADI_TRY(auto planner, fs::LayerPlanner::open(device));
   auto planned = planner->apply(*archive);
   if (planned) planned = planner->finish();
@@ -57,13 +57,13 @@ Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& desti
   stack.absorb(std::move(output));
 
   return PlannedLayer{.blob = std::move(blob),
-                      .layer = {.source = task.source,
-                                .result = task.source,
+                      .layer = {.source = layer.source,
+                                .result = layer.source,
                                 .entries = planner->entries(),
                                 .segments = summary.records,
                                 .data = summary.data,
                                 .clamped_times = planner->clamped_times(),
-                                .archive = task.budget.size() - taken_before}};
+                                .archive = budget.size() - taken_before}};
 }
 
 Result<ConvertedLayer> finish_layer(PlannedLayer planned, oci::Family family) {
@@ -100,7 +100,7 @@ Result<Bytes> fitting_virtual_size(const oci::ImageSource& source, const oci::Se
     LayerStreamOptions stream_options;
     stream_options.stop = options.stop;
     const auto stream =
-        open_layer_stream(source, image.manifest.layers[i], image.config.diff_ids()[i], std::move(stream_options));
+        open_layer_stream(opener(source, image.manifest.layers[i]), image.config.diff_ids()[i], stream_options);
     DADI_TRY(auto archive, fs::LayerArchive::open(*stream, &budget));
     while (true) {
       DADI_TRY(const auto entry, archive->next_entry());

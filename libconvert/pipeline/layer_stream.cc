@@ -18,15 +18,15 @@ constexpr std::size_t kFewestPieces = 4;
 // A layer's blob, opened with the first call, which may take its time. Counts what passes, and stops on request.
 class LayerBlobSource final : public ByteSource {
  public:
-  LayerBlobSource(const oci::ImageSource& source, oci::Descriptor layer, std::stop_token stop, ByteProgress progress)
-      : source_(source), layer_(std::move(layer)), progress_(std::move(progress)) {
+  LayerBlobSource(OpenLayer open, std::stop_token stop, ByteProgress progress)
+      : open_(std::move(open)), progress_(std::move(progress)) {
     context_.stop = std::move(stop);
   }
 
   Result<std::span<const std::byte>> next() override {
     if (context_.stop.stop_requested()) return Error::cancelled("stopped");
     if (!blob_) {
-      DADI_TRY(blob_, source_.stream_blob(layer_, context_));
+      DADI_TRY(blob_, open_(context_));
     }
     DADI_TRY(const auto piece, blob_->next());
     seen_ += Bytes{piece.size()};
@@ -35,8 +35,7 @@ class LayerBlobSource final : public ByteSource {
   }
 
  private:
-  const oci::ImageSource& source_;
-  oci::Descriptor layer_;
+  OpenLayer open_;
   ReadContext context_;
   ByteProgress progress_;
   std::unique_ptr<ByteSource> blob_;
@@ -45,13 +44,12 @@ class LayerBlobSource final : public ByteSource {
 
 class LayerStream final : public ByteSource {
  public:
-  LayerStream(const oci::ImageSource& source, const oci::Descriptor& layer, const Digest& diff_id,
-              LayerStreamOptions options)
+  LayerStream(OpenLayer open, const Digest& diff_id, LayerStreamOptions options)
       : diff_id_(diff_id),
         asked_(options.stop, [this] { stop_.request_stop(); }),
         ring_(std::max<std::size_t>(kFewestPieces, options.ahead.value / kPiece), kPiece, kReaders),
         blob_(read_ahead(
-            std::make_unique<LayerBlobSource>(source, layer, stop_.get_token(), std::move(options.progress)))),
+            std::make_unique<LayerBlobSource>(std::move(open), stop_.get_token(), std::move(options.progress)))),
         hashing_([this] { found_ = hash(); }),
         decompressing_([this] { ring_.end(decompress()); }) {}
 
@@ -105,9 +103,12 @@ class LayerStream final : public ByteSource {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> open_layer_stream(const oci::ImageSource& source, const oci::Descriptor& layer,
-                                              const Digest& diff_id, LayerStreamOptions options) {
-  return std::make_unique<LayerStream>(source, layer, diff_id, std::move(options));
+OpenLayer opener(const oci::ImageSource& source, const oci::Descriptor& layer) {
+  return [&source, layer](const ReadContext& context) { return source.stream_blob(layer, context); };
+}
+
+std::unique_ptr<ByteSource> open_layer_stream(OpenLayer open, const Digest& diff_id, LayerStreamOptions options) {
+  return std::make_unique<LayerStream>(std::move(open), diff_id, std::move(options));
 }
 
 }  // namespace dadi::pipeline

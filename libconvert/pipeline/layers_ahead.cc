@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "libconvert/pipeline/layer_stream.h"
-
 namespace dadi::pipeline {
 
 namespace {
@@ -18,20 +16,20 @@ Bytes waiting(unsigned jobs) {
 }  // namespace
 
 std::unique_ptr<ByteSource> LayersAhead::take(std::size_t number) {
-  while (next_ < image_.manifest.layers.size() && next_ <= number + kMostAhead) start(next_++);
+  while (next_ < layers_.size() && next_ <= number + kMostAhead) start(next_++);
   std::unique_ptr<ByteSource> stream = std::move(started_.front());
   started_.pop_front();
   return stream;
 }
 
 void LayersAhead::start(std::size_t number) {
-  const oci::Descriptor& layer = image_.manifest.layers[number];
-  observer_.layer_started(number, layer);
+  const SourceLayer& layer = layers_[number];
+  observer_.layer_started(number, layer.source);
   LayerStreamOptions options;
   options.stop = options_.stop;
   options.progress = [&observer = observer_, number](Bytes read) { observer.layer_read(number, read); };
   options.ahead = waiting(options_.jobs);
-  started_.push_back(open_layer_stream(source_, layer, image_.config.diff_ids()[number], std::move(options)));
+  started_.push_back(open_layer_stream(layer.open, layer.diff_id, std::move(options)));
 }
 
 }  // namespace dadi::pipeline

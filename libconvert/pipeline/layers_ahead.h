@@ -1,10 +1,10 @@
-// The layers of an image on their way to the planner: some are fetched and decompressed while one is planned. Internal
+// Layers on their way to the planner: some are fetched and decompressed while one is planned. Internal
 // to this folder.
 #pragma once
 
 #include <deque>
 
-#include "libconvert/pipeline/convert.h"
+#include "libconvert/pipeline/layer_conversion.h"
 
 namespace dadi::pipeline {
 
@@ -12,9 +12,9 @@ namespace dadi::pipeline {
 class LayersAhead {
  public:
   // Nothing starts before the first take(). Layers before `first` are left out.
-  LayersAhead(const oci::ImageSource& source, const oci::SelectedImage& image, const ConvertOptions& options,
-              ConvertObserver& observer, std::size_t first = 0)
-      : source_(source), image_(image), options_(options), observer_(observer), next_(first) {}
+  LayersAhead(std::span<const SourceLayer> layers, const ConvertOptions& options, ConvertObserver& observer,
+              std::size_t first = 0)
+      : layers_(layers), options_(options), observer_(observer), next_(first) {}
 
   // The stream of a layer (see open_layer_stream()), and a start for those that follow it. REQUIRES: each from `first`
   // on is taken once, in order.
@@ -23,8 +23,7 @@ class LayersAhead {
  private:
   void start(std::size_t number);
 
-  const oci::ImageSource& source_;
-  const oci::SelectedImage& image_;
+  std::span<const SourceLayer> layers_;
   const ConvertOptions& options_;
   ConvertObserver& observer_;
   std::size_t next_;  // to be started

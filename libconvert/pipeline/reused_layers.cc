@@ -12,18 +12,12 @@ using layer_cache::KeptLayer;
 
 class Reuse {
  public:
-  Reuse(const oci::SelectedImage& image, const std::vector<Digest>& chain_ids, oci::ImageDestination& destination,
-        oci::Family family, const ConvertOptions& options, ConvertObserver& observer)
-      : image_(image),
-        chain_ids_(chain_ids),
-        destination_(destination),
-        family_(family),
-        options_(options),
-        observer_(observer) {}
+  Reuse(const LayerSequence& sequence, oci::ImageDestination& destination, oci::Family family,
+        const ConvertOptions& options, ConvertObserver& observer)
+      : sequence_(sequence), destination_(destination), family_(family), options_(options), observer_(observer) {}
 
   Result<ReusedLayers> run() {
-    if (options_.cache == nullptr) return std::move(reused_);
-    find();
+    if (options_.cache != nullptr) find();
     // Whenever one turns out not to be usable, those below it are left.
     for (bool settled = false; !settled;) {
       DADI_TRY(settled, try_found());
@@ -34,8 +28,8 @@ class Reuse {
 
  private:
   void find() {
-    for (std::size_t i = 0; i < chain_ids_.size(); ++i) {
-      auto layer = options_.cache->find(key_of_layer(chain_ids_[i], options_), i);
+    for (std::size_t i = 0; i < sequence_.layers.size(); ++i) {
+      auto layer = options_.cache->find(key_of_layer(sequence_.layers[i].chain, options_), i);
       if (!layer) return;
       found_.push_back(std::move(*layer));
     }
@@ -44,7 +38,8 @@ class Reuse {
   // False: a layer was given up.
   Result<bool> try_found() {
     reused_.device = nullptr;
-    if (!found_.empty() && found_.size() < chain_ids_.size()) {
+    const bool any = !found_.empty() || !sequence_.below.empty();
+    if (any && found_.size() < sequence_.layers.size()) {
       DADI_TRY(const bool opened, open_device());
       if (!opened) return false;
     }
@@ -66,7 +61,8 @@ class Reuse {
 
   void give_up(std::size_t number, const Error& why) {
     if (why.code() != ErrorCode::kNotFound)
-      observer_.note(fmt::format("layer {}: what the cache has of it is not usable: {}", number + 1, why.message()));
+      observer_.note(
+          fmt::format("{}: what the cache has of it is not usable: {}", sequence_.layers[number].name, why.message()));
     options_.cache->forget(found_[number]);
     found_.erase(found_.begin() + static_cast<std::ptrdiff_t>(number), found_.end());
     auto& layers = reused_.layers;
@@ -76,13 +72,13 @@ class Reuse {
   Result<lsmt::LayerReader> open_layer(const SharedBlob& blob, std::size_t number) const {
     DADI_TRY(LayerFile file, open_layer_file(blob, {.stop = options_.stop}));
     const lsmt::LayerInfo& info = file.layer.info();
-    if (info.uuid != lsmt::Uuid::of(chain_ids_[number]) || info.virtual_size != options_.virtual_size)
+    if (info.uuid != sequence_.layers[number].uuid || info.virtual_size != options_.virtual_size)
       return Error::corruption("it is another layer");
     return std::move(file.layer);
   }
 
   Result<bool> open_device() {
-    std::vector<lsmt::LayerReader> layers;
+    std::vector<lsmt::LayerReader> layers = sequence_.below;
     for (std::size_t i = 0; i < found_.size(); ++i) {
       DADI_TRY(const SharedBlob blob, open_blob(i));
       if (!blob) return false;
@@ -99,7 +95,7 @@ class Reuse {
 
   Result<bool> deliver(std::size_t number) {
     const KeptLayer& layer = found_[number];
-    const oci::Descriptor& source = image_.manifest.layers[number];
+    const oci::Descriptor& source = sequence_.layers[number].source;
     observer_.layer_started(number, source);
     DADI_TRY(const bool there, destination_.has_blob(layer.blob.digest, layer.blob.size));
     if (!there) {
@@ -119,8 +115,7 @@ class Reuse {
     return true;
   }
 
-  const oci::SelectedImage& image_;
-  const std::vector<Digest>& chain_ids_;
+  const LayerSequence& sequence_;
   oci::ImageDestination& destination_;
   oci::Family family_;
   const ConvertOptions& options_;
@@ -131,18 +126,17 @@ class Reuse {
 
 }  // namespace
 
-Digest key_of_layer(const Digest& chain_id, const ConvertOptions& options) {
-  return layer_cache::key_of({chain_id, options.virtual_size, options.compression});
+Digest key_of_layer(const Digest& chain, const ConvertOptions& options) {
+  return layer_cache::key_of({chain, options.virtual_size, options.compression});
 }
 
-Result<ReusedLayers> reuse_layers(const oci::SelectedImage& image, const std::vector<Digest>& chain_ids,
-                                  oci::ImageDestination& destination, oci::Family family, const ConvertOptions& options,
-                                  fs::ArchiveBudget& budget, ConvertObserver& observer) {
-  DADI_TRY(ReusedLayers reused, Reuse(image, chain_ids, destination, family, options, observer).run());
+Result<ReusedLayers> reuse_layers(const LayerSequence& sequence, oci::ImageDestination& destination, oci::Family family,
+                                  const ConvertOptions& options, fs::ArchiveBudget& budget, ConvertObserver& observer) {
+  DADI_TRY(ReusedLayers reused, Reuse(sequence, destination, family, options, observer).run());
   for (std::size_t i = 0; i < reused.layers.size(); ++i) {
     const ConvertedLayer& layer = reused.layers[i];
-    DADI_CHECK(budget.take_entries(layer.entries).context("layer {} ({})", i + 1, layer.source.digest.brief()));
-    DADI_CHECK(budget.take(layer.archive).context("layer {} ({})", i + 1, layer.source.digest.brief()));
+    DADI_CHECK(budget.take_entries(layer.entries).context("{}", full_name(sequence.layers[i])));
+    DADI_CHECK(budget.take(layer.archive).context("{}", full_name(sequence.layers[i])));
   }
   return reused;
 }

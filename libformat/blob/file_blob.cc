@@ -37,15 +37,19 @@ Result<std::shared_ptr<const FileBlob>> FileBlob::open(const std::filesystem::pa
   // A socket cannot be opened, nor a device node that nothing is behind.
   if (!fd && errno == ENXIO) return Error::invalid_argument("{} is not a file or block device", path.string());
   if (!fd) return Error::from_errno(errno, fmt::format("open {}", path.string()));
+  return of(std::move(fd), path.string());
+}
+
+Result<std::shared_ptr<const FileBlob>> FileBlob::of(UniqueFd fd, std::string name) {
   struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return Error::from_errno(errno, fmt::format("stat {}", path.string()));
+  if (::fstat(fd.get(), &status) != 0) return Error::from_errno(errno, fmt::format("stat {}", name));
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
-    return Error::invalid_argument("{} is not a file or block device", path.string());
+    return Error::invalid_argument("{} is not a file or block device", name);
   ::fcntl(fd.get(), F_SETFL, 0);                      // reads may wait
   const off_t size = ::lseek(fd.get(), 0, SEEK_END);  // st_size of a block device is 0
-  if (size < 0) return Error::from_errno(errno, fmt::format("size of {}", path.string()));
+  if (size < 0) return Error::from_errno(errno, fmt::format("size of {}", name));
   return std::shared_ptr<const FileBlob>(
-      new FileBlob(std::move(fd), {static_cast<std::uint64_t>(size)}, path.string()));
+      new FileBlob(std::move(fd), {static_cast<std::uint64_t>(size)}, std::move(name)));
 }
 
 Result<void> FileBlob::read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const {

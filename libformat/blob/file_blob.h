@@ -19,6 +19,8 @@ class FileBlob final : public BlobReader {
   // Does not wait, whatever stands at `path`. Errors: not_found, denied, invalid_argument (a directory, pipe, terminal
   // or other thing without a size), io.
   static Result<std::shared_ptr<const FileBlob>> open(const std::filesystem::path& path);
+  // One that is open already; `name` is what errors call it. Errors: as open().
+  static Result<std::shared_ptr<const FileBlob>> of(UniqueFd fd, std::string name);
 
   Bytes size() const override { return size_; }
   Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const override;

@@ -259,6 +259,15 @@ Result<void> WritableLayer::seal() {
   }
 }
 
+SectorSet WritableLayer::own_sectors() const {
+  const std::lock_guard lock(writes_);
+  SectorSet own;
+  map_.for_each([&](const Segment& segment) {
+    if (segment.offset < size_) own.insert({segment.offset, std::min(segment.end(), size_)});
+  });
+  return own;
+}
+
 WritableLayer::Usage WritableLayer::usage() const {
   const std::lock_guard lock(writes_);
   return {.data = to_bytes(map_.data()), .garbage = garbage(), .segments = map_.size()};

@@ -12,6 +12,7 @@
 #include "libformat/blob/block_writer.h"
 #include "libformat/blob/writable_file.h"
 #include "libformat/lsmt/header.h"
+#include "libformat/lsmt/sector_set.h"
 #include "libformat/lsmt/segment_map.h"
 
 namespace dadi::lsmt {
@@ -84,6 +85,9 @@ class WritableLayer : public BlockReader, public BlockWriter {
   WritableForm form() const { return form_; }
   // What was mended when the layer was opened, for people.
   const std::vector<std::string>& notes() const { return notes_; }
+
+  // Where the layer answers, and not the device below.
+  SectorSet own_sectors() const;
 
   struct Usage {
     Bytes data{};     // that the layer holds

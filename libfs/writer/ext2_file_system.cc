@@ -135,6 +135,12 @@ Result<void> succeed(errcode_t code, const char* what) {
   return {};
 }
 
+// The library says of a read that it failed, and the device why.
+Result<void> succeed_on(const LayerDevice& device, errcode_t code, const char* what) {
+  if (code != 0 && !device.read_failure()) return Error(device.read_failure().error()).context("{}", what);
+  return succeed(code, what);
+}
+
 ext2_super_block parameters(Bytes size) {
   ext2_super_block super{};
   super.s_rev_level = EXT2_DYNAMIC_REV;
@@ -264,9 +270,9 @@ Result<Ext2FileSystem> Ext2FileSystem::open(LayerDevice& device) {
   ext2_filsys raw = nullptr;
   {
     const OpeningScope scope(device);
-    DADI_CHECK(succeed(ext2fs_open2("layer", nullptr, EXT2_FLAG_RW | EXT2_FLAG_64BITS | EXT2_FLAG_MASTER_SB_ONLY, 0, 0,
-                                    layer_io_manager(), &raw),
-                       "open the file system"));
+    const errcode_t code = ext2fs_open2("layer", nullptr, EXT2_FLAG_RW | EXT2_FLAG_64BITS | EXT2_FLAG_MASTER_SB_ONLY, 0,
+                                        0, layer_io_manager(), &raw);
+    DADI_CHECK(succeed_on(device, code, "open the file system"));
   }
   Ext2FileSystem fs(raw);
   if (fs->blocksize != kBlockSize || EXT2_INODE_SIZE(fs->super) != 256)
@@ -283,7 +289,7 @@ Result<Ext2FileSystem> Ext2FileSystem::open(LayerDevice& device) {
                              device.blocks());
   fs->now = kFixedTime;
   fs->default_bitmap_type = EXT2FS_BMAP64_RBTREE;
-  DADI_CHECK(succeed(ext2fs_read_bitmaps(raw), "read the bitmaps"));
+  DADI_CHECK(succeed_on(device, ext2fs_read_bitmaps(raw), "read the bitmaps"));
   recount(raw);
   return fs;
 }

@@ -35,7 +35,7 @@ class Ext2FileSystem {
 
   // Opens the file system on `device`, bitmaps included. Stale free totals in the superblock, which the reference's
   // images have, are recounted.
-  // Errors: corruption, unsupported (block or inode sizes, features).
+  // Errors: corruption, unsupported (block or inode sizes, features), those of the device.
   static Result<Ext2FileSystem> open(LayerDevice& device);
 
   // Writes superblock, descriptors and bitmaps to the device.

@@ -10,7 +10,9 @@ namespace dadi::fs {
 Result<void> LayerDevice::read(BlockNumber block, Block& out) const {
   if (metadata_.get(block, out)) return {};
   if (block >= blocks()) return Error::corruption("block {} is beyond the device's {}", block, blocks());
-  return below_.read_at(sector_of(block), out).context("block {}", block);
+  auto done = below_.read_at(sector_of(block), out).context("block {}", block);
+  if (!done) read_failure_ = done;
+  return done;
 }
 
 void LayerDevice::put(BlockNumber block, const Block& content, bool fresh) {

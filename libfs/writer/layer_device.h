@@ -33,6 +33,9 @@ class LayerDevice {
   // The block as it now is. File data that this layer wrote cannot be read back.
   Result<void> read(BlockNumber block, Block& out) const;
 
+  // How the last read from below ended that failed: for who reads through somebody that says no more than that it did.
+  const Result<void>& read_failure() const { return read_failure_; }
+
   // Replaces a metadata block. `fresh`: this layer allocated it, so nothing below is worth a comparison.
   void put(BlockNumber block, const Block& content, bool fresh);
 
@@ -54,6 +57,7 @@ class LayerDevice {
 
   const BlockReader& below_;
   LayerOutput& output_;
+  mutable Result<void> read_failure_;
   BlockStore metadata_;
   std::unordered_set<BlockNumber> fresh_;  // of these
 };

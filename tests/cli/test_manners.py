@@ -10,11 +10,12 @@ import time
 
 import harness
 from harness import CORRUPT, DENIED, FAILURE, NOT_FOUND, OK, UNSUPPORTED, USAGE, environment
-from images import Layout, docker_archive, small_debian
+from images import Layout, docker_archive, small_debian, tar_of
 from registries import Registry
 from traces import make_trace
 
-ON_FILES = ["convert", "inspect", "check", "verify", "export", "ls", "cat", "serve", "cache", "trace", "zfile", "version"]
+ON_FILES = ["convert", "build", "inspect", "check", "verify", "export", "ls", "cat", "serve", "commit", "flatten", "import",
+            "cache", "trace", "zfile", "version"]
 ON_REGISTRIES = ["copy", "push", "pull", "login", "logout"]
 ON_HOSTS = ["attach", "detach", "ps", "upgrade", "stats", "doctor"]  # their examples: test_attach.py
 
@@ -112,6 +113,9 @@ class Help(harness.Test):
         layout = Layout(self.folder / "debian")
         layout.add_image(small_debian())
         docker_archive(self.folder / "saved.tar", small_debian())
+        (self.folder / "app.tar").write_bytes(tar_of(small_debian()[1]))
+        (self.folder / "site").mkdir()
+        (self.folder / "site/index.html").write_bytes(b"<p>hello")
         for name in ("app", "monday", "tuesday", "one", "two", "three"):
             (self.folder / f"{name}.trace").write_bytes(make_trace([(0, 0, 4096), (1, 8192, 512)]))
         registry = Registry(self)
@@ -160,7 +164,8 @@ class Streams(harness.Test):
         self.assertEqual(self.dadi("--json", "convert", "oci:image", "oci:done").json["images"][0]["platform"], "linux/amd64")
         for words in (["inspect", "oci:image"], ["inspect", "oci:done"], ["check", "oci:done"],
                       ["verify", "oci:image", "oci:done"], ["ls", "oci:done", "/"], ["version"],
-                      ["export", "oci:done", "disk.img"], ["zfile", "compress", "image/oci-layout", "z"],
+                      ["export", "oci:done", "disk.img"], ["flatten", "oci:done", "oci:flat"],
+                      ["import", "image/oci-layout", "oci:disk"], ["zfile", "compress", "image/oci-layout", "z"],
                       ["zfile", "info", "z"], ["zfile", "extract", "z", "zz"], ["cache", "ls", "--cache-dir", "c"],
                       ["cache", "prune", "--cache-dir", "c"], ["cache", "verify", "--cache-dir", "c"]):
             self.dadi("--json", *words).json  # pylint: disable=expression-not-assigned

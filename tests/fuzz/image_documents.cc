@@ -67,6 +67,14 @@ void config(std::string_view json) {
   const auto again =
       must(oci::ImageConfig::parse(as_bytes(parsed->with_diff_ids(ids))), "a changed config is understood");
   require(again.diff_ids() == ids && again.platform() == parsed->platform(), "a config changes in its diff ids alone");
+  const auto more = parsed->with_layers(std::vector<oci::LayerOrigin>{{Digest::of({}), "a command", "a comment"}});
+  require(more.diff_ids() == ids, "a layer more is a diff id more");
+  const auto fewer = more.with_lowest_layers(parsed->diff_ids().size());
+  require(must(oci::ImageConfig::parse(as_bytes(fewer.json())), "a config of fewer layers is understood").diff_ids() ==
+              parsed->diff_ids(),
+          "a layer that comes goes");
+  const auto changed = parsed->with_changes({.env = {{"NAME", "value"}}, .cmd = std::vector<std::string>{"x"}});
+  if (changed) must(oci::ImageConfig::parse(as_bytes(changed->json())), "a config that was changed is understood");
 }
 
 class MemoryTree final : public oci::FileTree {

@@ -1,0 +1,28 @@
+// From a writable layer and the image below it to an image with one layer more: what `dadi commit` does, however it
+// found the two.
+#pragma once
+
+#include <string>
+
+#include "apps/dadi/new_image.h"
+#include "apps/image/image_device.h"
+#include "libformat/lsmt/writable_layer.h"
+
+namespace dadi {
+
+struct CommitOptions {
+  std::string message = {};  // for the layer and the image's history; "": none
+  oci::ConfigChanges config = {};
+  unsigned squash = 0;  // topmost layers of the image that the new one takes the place of, too
+};
+
+// Adds what `upper`, a layer on top of `below`, holds differently to the image in `image`, which is published. Both
+// stay as they are, and nobody may write meanwhile. Of the base nothing is read but what was overwritten, and the
+// layers that the destination lacks. Without a difference there is no layer, which is noted.
+//
+// Errors: unsupported (`below` has no manifest); corruption (an ext4 file system that is not cleanly unmounted);
+// invalid_argument (fewer layers than are to be squashed); those of NewImage and derive_image().
+Result<void> commit_layer(Session& session, const OpenImage& below, const lsmt::WritableLayer& upper, NewImage& image,
+                          const CommitOptions& options);
+
+}  // namespace dadi
