@@ -20,6 +20,10 @@ Json attachment_json(const attach::Listing& listing) {
                  {"size", nullptr},
                  {"backend", nullptr},
                  {"attached", attachment.attached}};
+  if (listing.spec && listing.spec->writable) {
+    object["read_only"] = false;
+    object["writable"] = as_utf8(listing.spec->writable->folder);
+  }
   if (!attachment.mount.empty()) object["mount"] = as_utf8(attachment.mount);
   if (listing.device) {
     object["device"] = listing.device->device;

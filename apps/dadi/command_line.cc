@@ -92,6 +92,15 @@ class ExamplesFirst final : public CLI::Formatter {
     return text;
   }
 
+  // What a flag stands for without a value is left to its description.
+  std::string make_option_name(const CLI::Option* option, bool positional) const override {
+    if (positional) return CLI::Formatter::make_option_name(option, positional);
+    std::vector<std::string> names;
+    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    return CLI::detail::join(names, ",");
+  }
+
   // The variables are not repeated for every option: their names follow one rule.
   std::string make_option_opts(const CLI::Option* option) const override {
     std::string text;

@@ -13,6 +13,7 @@
 #include "apps/dadi/attached.h"
 #include "apps/dadi/commands.h"
 #include "runtime/attach/backend.h"
+#include "runtime/attach/repair.h"
 
 namespace dadi {
 namespace {
@@ -86,6 +87,13 @@ Finding ext4() {
   return {"ext4", Health::kWarn, "not in the kernel yet; mounting loads the module, if there is one", "modprobe ext4"};
 }
 
+Finding repairing() {
+  const auto found = attach::find_e2fsck();
+  if (found) return {"e2fsck", Health::kOk, *found, ""};
+  return {"e2fsck", Health::kWarn, "a writable file system that was not unmounted cannot be repaired",
+          "install e2fsprogs"};
+}
+
 Finding program() {
   const auto found = find_dadid("");
   if (found) return {"dadid", Health::kOk, found->string(), ""};
@@ -139,7 +147,7 @@ std::vector<Finding> examine() {
   std::vector<Finding> findings = {privileges(), kernel()};
   std::ranges::move(backend_findings(), std::back_inserter(findings));
   findings.insert(findings.end(),
-                  {ext4(), program(), folder("state folder", attach::StateFolder::location()), systemd()});
+                  {ext4(), repairing(), program(), folder("state folder", attach::StateFolder::location()), systemd()});
   std::ranges::move(dead_attachments(), std::back_inserter(findings));
   return findings;
 }

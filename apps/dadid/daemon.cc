@@ -9,8 +9,10 @@
 #include <chrono>
 #include <csignal>
 #include <thread>
+#include <tuple>
 #include <utility>
 
+#include "apps/dadid/observed_writer.h"
 #include "apps/image/image_device.h"
 #include "runtime/attach/control.h"
 #include "runtime/attach/loopback.h"
@@ -21,8 +23,8 @@ namespace {
 
 using attach::Json;
 
-constexpr std::chrono::seconds kTrimPeriod(5);
-constexpr std::size_t kMostWaiting = 64;  // threads that may sleep on a disk or a network
+constexpr std::chrono::seconds kPeriod(5);  // of giving memory back, and of flushing what nobody has asked to
+constexpr std::size_t kMostWaiting = 64;    // threads that may sleep on a disk or a network
 
 int signal_wake = -1;  // where a signal is told: handlers have no other way
 
@@ -65,6 +67,7 @@ Result<attach::DeviceState> Daemon::start() {
   DADI_CHECK(lock_.sign());
   DADI_TRY(const attach::DeviceSpec spec, folder_.spec());
   DADI_CHECK(open_image(spec));
+  if (spec.writable) DADI_CHECK(open_layer(*spec.writable));
   DADI_CHECK(create_device(spec));
   DADI_TRY(const std::string metrics_address, serve_metrics(spec));
   state_ = {.pid = ::getpid(),
@@ -72,11 +75,12 @@ Result<attach::DeviceState> Daemon::start() {
             .boot = attach::boot_id(),
             .backend = std::string(backend_->name),
             .device = host_device_->path(),
-            .size = to_bytes(device_->size()),
+            .size = to_bytes(served()->size()),
             .metrics_address = metrics_address,
             .generation = generation_,
             .backend_state = host_device_->state(),
-            .opening = lazy_ ? Json(lazy_->opening()) : Json()};
+            .opening = lazy_ ? Json(lazy_->opening()) : Json(),
+            .notes = std::move(state_.notes)};
   catch_signals(wake_.get());
   DADI_CHECK(folder_.write_state(state_));
   log_.info(fmt::format("{} is {}", state_.device, spec.reference));
@@ -107,6 +111,40 @@ Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
   return {};
 }
 
+Result<void> Daemon::open_layer(const attach::WritableSpec& spec) {
+  const UpperOptions options{
+      .folder = spec.folder,
+      .form = spec.form == "sparse" ? lsmt::WritableForm::kSparse : lsmt::WritableForm::kAppendOnly,
+      .limit = spec.limit};
+  DADI_TRY(WritableUpper upper, WritableUpper::open(options, device_, [this](std::string_view text) {
+             log_.info(text);
+             state_.notes.emplace_back(text);
+           }));
+  upper_.emplace(std::move(upper));
+  return {};
+}
+
+std::shared_ptr<const BlockReader> Daemon::served() const {
+  if (upper_) return upper_->layer();
+  return device_;
+}
+
+// For a device that was there before, whose dadid died: only if nothing is missing that its users believe they wrote.
+Result<void> Daemon::make_writer() {
+  writer_ = std::make_shared<ObservedWriter>(upper_->layer(),
+                                             [&log = log_](const Error& error) { log.frequent_error(error.message()); });
+  if (!backend_->survives) return {};
+  DADI_TRY(auto ledger, attach::WriteLedger::open(folder_.writes_path(), writer_));
+  const bool orphaned = folder_.state().has_value() && inherited_.is_null();
+  if (orphaned && !ledger->settled()) {
+    return Error::unsupported("what was written and not flushed was lost with the device's dadid, so it cannot go on")
+        .with_hint("detach it, and attach it again: its file system is repaired then");
+  }
+  ledger->settle();
+  writer_ = std::move(ledger);
+  return {};
+}
+
 Result<void> Daemon::create_device(const attach::DeviceSpec& spec) {
   Json previous;
   if (const auto state = folder_.state()) {
@@ -116,7 +154,9 @@ Result<void> Daemon::create_device(const attach::DeviceSpec& spec) {
     DADI_TRY(backend_, attach::choose_backend(spec.backend));
   }
   const auto log = [this](std::string_view text) { log_.warning(text); };
-  DADI_TRY(host_device_, backend_->create({.device = device_,
+  if (upper_) DADI_CHECK(make_writer());
+  DADI_TRY(host_device_, backend_->create({.device = served(),
+                                           .writer = writer_,
                                            .label = "dadi-" + folder_.id(),
                                            .previous = std::move(previous),
                                            .log = log,
@@ -148,7 +188,10 @@ Result<attach::DeviceState> Daemon::resume(const Handover& handover) {
 }
 
 Result<void> Daemon::run() {
-  server_.every(kTrimPeriod, [this] { device_->trim(std::chrono::steady_clock::now()); });
+  server_.every(kPeriod, [this] {
+    device_->trim(std::chrono::steady_clock::now());
+    if (writer_) waiting_.submit([writer = writer_] { std::ignore = writer->flush().has_value(); });  // it logs
+  });
   DADI_CHECK(server_.run(wake_.get()));
   while (!upgrade_to_.empty()) {
     give_way(std::exchange(upgrade_to_, {}));
@@ -157,13 +200,15 @@ Result<void> Daemon::run() {
   if (leaving_) {
     write_recording();
     host_device_.reset();
+    DADI_CHECK(flush());
     return folder_.remove();
   }
   if (removed_) return {};
   log_.info("told to stop");
   write_recording();
   if (auto removed = host_device_->remove(); !removed) log_.warning(removed.error().message());
-  return {};
+  host_device_.reset();
+  return flush();
 }
 
 std::string Daemon::answer(std::string_view line) {
@@ -199,10 +244,18 @@ void Daemon::write_recording() {
   recorder_.reset();
 }
 
+Result<void> Daemon::flush() {
+  return writer_ ? writer_->flush() : Result<void>();
+}
+
 Json Daemon::stats() const {
   Json json = attach::stats_json(device_->stats(), memory_);
   if (lazy_) json["registry"] = lazy_->stats();
   if (replay_) json["replay"] = to_json(replay_->stats());
+  if (upper_) {
+    const auto usage = upper_->layer()->usage();
+    json["writable"] = {{"data", usage.data.value}, {"garbage", usage.garbage.value}, {"segments", usage.segments}};
+  }
   return json;
 }
 
@@ -211,11 +264,12 @@ Result<Json> Daemon::stop(bool lazy) {
   auto removed = host_device_->remove();
   if (removed) {
     write_recording();
+    std::ignore = flush().has_value();  // removing it has, already
     removed_ = true;
     server_.stop();
     return Json::object();
   }
-  if (!lazy || removed.error().code() != ErrorCode::kBusy) return removed.error();
+  if (!lazy) return removed.error();
   leaving_ = true;
   log_.info("waits for the last who uses the device");
   host_device_->remove_later([wake = wake_.get()] { wake_on(wake); });
@@ -241,6 +295,10 @@ void Daemon::give_way(const std::filesystem::path& program) {
   if (!state) {
     failed_upgrade_ = state.error();
     return;
+  }
+  if (auto flushed = flush(); !flushed) {
+    failed_upgrade_ = std::move(flushed.error());
+    return host_device_->go_on();
   }
   log_.info(fmt::format("gives way to {}", program.string()));
   const Handover handover{.lock = UniqueFd(::fcntl(lock_.fd(), F_DUPFD_CLOEXEC, 0)),

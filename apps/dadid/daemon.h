@@ -8,11 +8,13 @@
 #include "apps/dadid/handover.h"
 #include "apps/dadid/log.h"
 #include "apps/image/lazy_blobs.h"
+#include "apps/image/writable_upper.h"
 #include "libformat/base/result.h"
 #include "runtime/attach/backend.h"
 #include "runtime/attach/file_lock.h"
 #include "runtime/attach/line_server.h"
 #include "runtime/attach/state_folder.h"
+#include "runtime/attach/write_ledger.h"
 #include "runtime/device/image_device.h"
 #include "runtime/device/replay.h"
 #include "runtime/worker_pool.h"
@@ -36,12 +38,16 @@ class Daemon {
 
  private:
   Result<void> open_image(const attach::DeviceSpec& spec);
+  Result<void> open_layer(const attach::WritableSpec& spec);
+  std::shared_ptr<const BlockReader> served() const;
+  Result<void> make_writer();
   Result<void> create_device(const attach::DeviceSpec& spec);
   Result<std::string> serve_metrics(const attach::DeviceSpec& spec);
   std::string answer(std::string_view line);
   Result<attach::Json> answer(const attach::Json& request);
   attach::Json stats() const;
   void write_recording();
+  Result<void> flush();
   Result<attach::Json> stop(bool lazy);
   Result<attach::Json> upgrade(const attach::Json& request);
   void give_way(const std::filesystem::path& program);
@@ -54,6 +60,8 @@ class Daemon {
   UniqueFd wake_;                    // an eventfd: the end, from a signal or because the device is gone
   std::shared_ptr<LazyBlobs> lazy_;  // of an image on a registry
   std::shared_ptr<runtime::ImageDevice> device_;
+  std::optional<WritableUpper> upper_;           // on top of it, if it is written to
+  std::shared_ptr<BlockWriter> writer_;          // of that
   std::unique_ptr<runtime::Replay> replay_;      // of an image that carries a trace
   std::shared_ptr<runtime::Recorder> recorder_;  // of what becomes a trace
   std::string record_;                           // where

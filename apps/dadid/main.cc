@@ -17,8 +17,11 @@
 #include "apps/dadid/daemon.h"
 #include "apps/dadid/handover.h"
 #include "apps/dadid/log.h"
+#include "apps/dadid/memory_pressure.h"
 #include "apps/dadid/resume.h"
 #include "apps/image/image_device.h"
+#include "libformat/blob/file_blob.h"
+#include "libformat/lsmt/writable_layer.h"
 #include "runtime/attach/control.h"
 #include "runtime/attach/spawn.h"
 
@@ -27,13 +30,29 @@ namespace {
 
 constexpr int kUnsupported = 8;  // as dadi's exit status: no use in trying again
 
-Result<Bytes> size_of_image(const attach::DeviceFolder& folder) {
+// Of a writable layer, which another process may have open.
+Result<Bytes> size_of_layer(const attach::WritableSpec& spec) {
+  DADI_TRY(const auto data, FileBlob::open(std::filesystem::path(spec.folder) / lsmt::kDataName));
+  DADI_TRY(const auto raw, read_range(*data, {0}, {lsmt::kHeaderSize}));
+  DADI_TRY(const lsmt::Header header, lsmt::decode_header(raw));
+  return header.info.virtual_size;
+}
+
+Result<Bytes> size_of_device(const attach::DeviceFolder& folder) {
   DADI_TRY(const attach::DeviceSpec spec, folder.spec());
   if (::chdir(spec.directory.c_str()) != 0) return Error::from_errno(errno, spec.directory);
   DADI_TRY(const oci::Reference reference, oci::parse_reference(spec.reference));
   DADI_TRY(const ImageReach reach, reach_of(spec));
   DADI_TRY(const auto image, open_image_device(reference, spec.platform, reach, {}, {}, [](std::string_view) {}));
+  if (spec.writable) {
+    DADI_TRY(const Bytes size, size_of_layer(*spec.writable));
+    if (size.value > 0) return size;
+  }
   return to_bytes(image.device->size());
+}
+
+void prepare(const attach::DeviceFolder& folder, Log& log) {
+  if (const auto spec = folder.spec()) withstand_memory_pressure(*spec, log);
 }
 
 // What attach waits for, on a pipe: one line.
@@ -56,6 +75,7 @@ int serve_for_attach(const attach::DeviceFolder& folder) {
   for (const int fd : {attach::kLockFd, attach::kControlFd, attach::kReadyFd}) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   Log log(folder.log_path());
   UniqueFd ready(attach::kReadyFd);
+  prepare(folder, log);
   Daemon daemon(folder, attach::FileLock::adopt(UniqueFd(attach::kLockFd)), UniqueFd(attach::kControlFd), log);
   auto moved =
       std::async(std::launch::async, [id = folder.id()] { attach::leave_control_group("dadid-" + id + ".scope"); });
@@ -76,10 +96,11 @@ int resume(const std::string& name) {
     return orphan.error().code() == ErrorCode::kUnsupported ? kUnsupported : 1;
   }
   if (!*orphan) return 0;
+  prepare((*orphan)->device, log);
   Daemon daemon((*orphan)->device, std::move((*orphan)->lock), std::move((*orphan)->control), log);
   if (const auto state = daemon.start(); !state) {
     log.error(state.error().message());
-    return 1;
+    return state.error().code() == ErrorCode::kUnsupported ? kUnsupported : 1;
   }
   return serve(daemon, log);
 }
@@ -92,6 +113,7 @@ int serve_in_place(const attach::DeviceFolder& folder, int descriptor) {
     log.error(handover.error().message());
     return 1;
   }
+  prepare(folder, log);
   const auto copy = [](const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); };
   Daemon daemon(folder, attach::FileLock::adopt(copy(handover->lock)), copy(handover->control), log);
   if (auto state = daemon.resume(*handover); !state) {
@@ -106,7 +128,7 @@ int serve_in_place(const attach::DeviceFolder& folder, int descriptor) {
 
 // Whether this program could take the place of the one that serves the device: a line of JSON on stdout.
 int check(const attach::DeviceFolder& folder) {
-  const auto size = size_of_image(folder);
+  const auto size = size_of_device(folder);
   const attach::Json json =
       size ? attach::Json{{"size", size->value}} : attach::Json{{"error", attach::to_json(size.error())}};
   fmt::print("{}\n", json.dump(-1, ' ', false, attach::Json::error_handler_t::replace));

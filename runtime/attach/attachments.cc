@@ -14,6 +14,8 @@
 #include "libformat/base/digest.h"
 #include "runtime/attach/backend.h"
 #include "runtime/attach/control.h"
+#include "runtime/attach/layer_claims.h"
+#include "runtime/attach/repair.h"
 #include "runtime/attach/spawn.h"
 #include "runtime/attach/sweep.h"
 
@@ -51,6 +53,7 @@ bool suits(const StateFolder& folder, const DeviceFolder& device, const DeviceSp
   const auto spec = device.spec();
   if (!spec || spec->image != wanted.image) return false;
   if (!spec->record.empty() || !wanted.record.empty()) return false;  // a recording is of one attachment alone
+  if (spec->writable || wanted.writable) return false;                // as is what was written
   if (wanted.backend == "auto" || wanted.backend == spec->backend) return true;
   const auto state = device.state();
   return state && state->backend == wanted.backend;
@@ -184,17 +187,31 @@ void undo(const StateFolder& folder, const Attachment& attachment) {
 // One attempt to find or start the device of a new attachment.
 class Attempt {
  public:
-  Attempt(const StateFolder& folder, const AttachRequest& request) : folder_(folder), request_(request) {}
+  Attempt(const StateFolder& folder, const AttachRequest& request)
+      : folder_(folder), request_(request), spec_(request.spec) {}
 
   // Whether another's start was waited for and came to nothing, so that another attempt makes sense.
   bool lost() const { return lost_; }
+
+  // When the attachment comes to nothing: what an earlier one wrote is not thrown away for that.
+  void keep_layer() {
+    const DeviceFolder device = folder_.device(attachment_.device_id);
+    auto spec = device.spec();
+    if ((!inherited_ && !resumed_) || !spec || !spec->writable || !spec->writable->temporary) return;
+    spec->writable->temporary = false;
+    if (device.write_spec(*spec))
+      request_.note(fmt::format("the writable layer is left in {}", spec->writable->folder));
+  }
 
   Result<Listing> run() {
     DADI_CHECK(reserve());
     auto state = start_ ? start() : join();
     if (!state) {
       start_.reset();
-      if (!resumed_) undo(folder_, attachment_);
+      if (!resumed_) {
+        keep_layer();
+        undo(folder_, attachment_);
+      }
       return state.error();
     }
     const DeviceFolder device = folder_.device(attachment_.device_id);
@@ -209,12 +226,13 @@ class Attempt {
     sweep(folder_);
     DADI_TRY(const auto dead, find_dead(folder_, request_.name));
     if (dead && survives(folder_.device(dead->device_id))) return resume(*dead);
-    if (dead) DADI_CHECK(bury(folder_, *dead));
+    if (dead) DADI_CHECK(replace(*dead));
+    DADI_CHECK(require_free_layer(folder_, spec_));
     DADI_CHECK(require_free_mount_point(folder_, request_.mount));
     DADI_TRY(std::string name, free_name(folder_, request_));
-    DADI_TRY(const Place place, find_place(folder_, request_.spec));
+    DADI_TRY(const Place place, find_place(folder_, spec_));
     if (!place.alive) {
-      DADI_TRY(start_, prepare_start(place.device, request_.spec));
+      DADI_TRY(start_, prepare_start(place.device, spec_));
     }
     attachment_ = {.name = std::move(name),
                    .device_id = place.device.id(),
@@ -234,10 +252,27 @@ class Attempt {
       return Error::busy("{} is the name of another image, whose dadid died", dead.name)
           .with_hint("dadi detach {}, or another --name", dead.name);
     }
+    DADI_CHECK(require_same_layer(dead, spec, spec_));
     attachment_ = dead;
     resumed_ = true;
     DADI_TRY(start_, prepare_start(device, spec));
     return {};
+  }
+
+  // Its device is gone with its dadid. A temporary layer goes on in the new device: it may be all there is of a day's
+  // work.
+  Result<void> replace(const Attachment& dead) {
+    const DeviceFolder device = folder_.device(dead.device_id);
+    auto before = device.spec();
+    if (before && before->writable && before->writable->temporary && before->image == spec_.image) {
+      DADI_CHECK(require_same_layer(dead, *before, spec_));
+      DADI_CHECK(unmount_attachment(dead, device.known_state(), /*lazy=*/false));
+      spec_.writable->folder = before->writable->folder;
+      inherited_ = true;
+      before->writable->temporary = false;
+      DADI_CHECK(device.write_spec(*before));
+    }
+    return bury(folder_, dead);
   }
 
   Result<DeviceState> start() {
@@ -256,9 +291,11 @@ class Attempt {
 
   const StateFolder& folder_;
   const AttachRequest& request_;
+  DeviceSpec spec_;  // that is wanted
   std::optional<Start> start_;
   Attachment attachment_;
   bool resumed_ = false;
+  bool inherited_ = false;  // a writable layer, from a device that it takes the place of
   bool lost_ = false;
 };
 
@@ -284,6 +321,7 @@ Result<void> mount_attachment(const StateFolder& folder, Listing& listing, const
   struct stat info {};
   if (::stat(point.c_str(), &info) != 0) return Error::from_errno(errno, point);
   if (!S_ISDIR(info.st_mode)) return Error::invalid_argument("{} is not a folder to mount on", point);
+  if (request.mount_options.writable) DADI_CHECK(repair_unclean(listing.device->device, request.note));
   return mount_device(listing.device->device, point, request.mount_options).context("{}", point);
 }
 
@@ -323,6 +361,19 @@ Result<void> require_unused(const DeviceState& state) {
       .with_hint("end what uses it, or detach it with --lazy");
 }
 
+// What is in memory still of what was written is with the layer, and flushed there; or who detaches knows better. This
+// may take its time, which a dadid that is told to stop is not given.
+Result<void> write_back(const Attachment& attachment, const DeviceState& state) {
+  const auto written = [&]() -> Result<void> {
+    const auto device = device_number(state.device);
+    if (device && !attachment.mount.empty() && is_mounted(attachment, *device))
+      DADI_CHECK(sync_mount(attachment.mount));
+    return sync_device(state.device);
+  }();
+  if (written) return {};
+  return Error(written.error()).with_hint("make room; or detach it with --lazy, and what is not written is lost");
+}
+
 Listing listing_of(const StateFolder& folder, Attachment attachment) {
   const DeviceFolder device = folder.device(attachment.device_id);
   Listing listing;
@@ -356,6 +407,7 @@ Result<Listing> attach(const StateFolder& folder, const AttachRequest& request) 
     if (!listing && one.lost() && attempt < kMostStarts) continue;
     if (!listing || listing->attachment.mount.empty()) return listing;
     if (auto mounted = mount_attachment(folder, *listing, request); !mounted) {
+      one.keep_layer();
       static_cast<void>(detach(folder, {.target = listing->attachment.name, .lazy = false, .stop = {}}).has_value());
       return mounted.error();
     }
@@ -369,9 +421,15 @@ Result<Attachment> detach(const StateFolder& folder, const DetachRequest& reques
   DADI_TRY(const Attachment attachment, find_target(folder, request.target));
   const DeviceFolder device = folder.device(attachment.device_id);
   const std::optional<DeviceState> state = device.known_state();
+  DADI_TRY(const bool alive, device.alive());
+  const auto spec = device.spec();
+  const bool written = spec && spec->writable;
+  if (written && !alive) DADI_CHECK(give_up(device));  // an unmount would wait for a successor
+  const bool written_back = written && alive && state && !request.lazy;
+  if (written_back) DADI_CHECK(write_back(attachment, *state));
   DADI_CHECK(unmount_attachment(attachment, state, request.lazy));
+  if (written_back) DADI_CHECK(write_back(attachment, *state));  // what unmounting wrote
   if (folder.attachments_of(device.id()).size() == 1) {
-    DADI_TRY(const bool alive, device.alive());
     // The number of a dead device may be another's by now.
     if (alive && state && !request.lazy) DADI_CHECK(require_unused(*state));
     DADI_CHECK(alive ? end_device(device, request.lazy) : clean_up(device));

@@ -40,7 +40,7 @@ struct AttachRequest {
   std::string name;       // "": like_name, or with a number behind it when that is taken
   std::string like_name;
   std::filesystem::path mount;  // absolute; empty: none
-  MountOptions mount_options;
+  MountOptions mount_options;   // writable if the device is
   std::filesystem::path dadid;  // the program
   std::stop_token stop;
   std::function<void(std::string_view)> note;
@@ -58,7 +58,8 @@ struct DetachRequest {
   std::stop_token stop;
 };
 
-// Errors: not_found, busy (in use, and not lazy: the hint names by whom), io.
+// What was written to the device is flushed before it goes. Errors: not_found; busy (in use, and not lazy: the hint
+// names by whom); exhausted and io (not lazy, and what was written could not be flushed: it stays attached).
 Result<Attachment> detach(const StateFolder& folder, const DetachRequest& request);
 
 // All attachments, in the order of their names.

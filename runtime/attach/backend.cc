@@ -14,11 +14,13 @@ constexpr std::array kBackends = {
             .survives = true,
             .probe = probe_kernel_nbd,
             .create = create_kernel_nbd,
+            .give_up = give_up_kernel_nbd,
             .clean_up = clean_up_kernel_nbd},
     Backend{.name = "loop",
             .survives = false,
             .probe = probe_fuse_loop,
             .create = create_fuse_loop,
+            .give_up = nullptr,
             .clean_up = clean_up_fuse_loop},
 };
 

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "libformat/blob/block_reader.h"
+#include "libformat/blob/block_writer.h"
 #include "runtime/attach/records.h"
 
 namespace dadi::attach {
@@ -24,7 +25,8 @@ class HostDevice {
   virtual std::string path() const = 0;
   // What a successor must know, or who cleans up after this process. Without secrets; small.
   virtual Json state() const = 0;
-  // Takes the device away from the host. Errors: busy (it is mounted or otherwise claimed: then it goes on serving).
+  // Takes the device away from the host, once everything that was written to it is flushed. Errors: busy (it is mounted
+  // or otherwise claimed); exhausted, io (what was written could not be flushed). After one it goes on serving.
   virtual Result<void> remove() = 0;
   // Takes it away as soon as nobody uses it any more, which may be at once; until then it goes on serving. `gone` is
   // called then, once, in any thread.
@@ -39,8 +41,9 @@ class HostDevice {
 
 struct HostDeviceRequest {
   std::shared_ptr<const BlockReader> device;
-  std::string label;  // of letters, digits and ._-; the host's tools show it where they can
-  Json previous;      // state() of the process before this one, whose device shall live on; null: a new device
+  std::shared_ptr<BlockWriter> writer = {};  // of the same device; null: read-only
+  std::string label;                         // of letters, digits and ._-; the host's tools show it where they can
+  Json previous;  // state() of the process before this one, whose device shall live on; null: a new device
   std::function<void(std::string_view)> log;  // told of what is not an error of a read. Any thread
   // Called once, in any thread, when somebody else has taken the device away. May be empty.
   std::function<void()> gone = {};
@@ -57,6 +60,8 @@ struct Backend {
   // Whether this host can: nothing, or host_lacks or denied, with a hint.
   Result<void> (*probe)();
   Result<std::unique_ptr<HostDevice>> (*create)(HostDeviceRequest request);
+  // Has the requests fail that wait for a successor of a dead process of that state(). Null: none ever do.
+  Result<void> (*give_up)(const Json& state);
   // Removes from the host what a dead process of that state() has left, if it is still its own. Idempotent.
   // Errors: busy.
   Result<void> (*clean_up)(const Json& state);

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <linux/falloc.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -10,6 +11,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
+#include <new>
+#include <optional>
 #include <utility>
 
 namespace dadi::attach {
@@ -40,6 +44,10 @@ Result<UniqueFd> detached_mount(const char* type, std::span<const std::pair<cons
   return mount;
 }
 
+int errno_of(const Error& error) {
+  return error.code() == ErrorCode::kExhausted ? ENOSPC : EIO;
+}
+
 }  // namespace
 
 // What libfuse calls. A request is replied to exactly once, from any thread.
@@ -50,13 +58,13 @@ struct FuseFile::Operations {
     struct stat info {};
     info.st_ino = inode;
     info.st_nlink = 1;
-    info.st_mode = inode == FUSE_ROOT_ID ? S_IFDIR | 0500 : S_IFREG | 0400;
+    info.st_mode = inode == FUSE_ROOT_ID ? S_IFDIR | 0500 : S_IFREG | (file.writer_ ? 0600 : 0400);
     if (inode == kFileInode) info.st_size = static_cast<off_t>(to_bytes(file.device_->size()).value);
     return info;
   }
 
   static void init(void*, fuse_conn_info* connection) {
-    connection->max_write = kLargestRequest;  // of reads, too: libfuse derives the kernel's limit from it
+    connection->max_write = kLargestRequest;  // and the largest read: libfuse derives the kernel's limit from it
     connection->max_background = kMostInFlight;
     connection->congestion_threshold = kMostInFlight;
     connection->want |= connection->capable & FUSE_CAP_ASYNC_DIO;
@@ -80,7 +88,7 @@ struct FuseFile::Operations {
 
   static void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     if (inode != kFileInode) return void(fuse_reply_err(request, EISDIR));
-    if ((info->flags & O_ACCMODE) != O_RDONLY) return void(fuse_reply_err(request, EROFS));
+    if ((info->flags & O_ACCMODE) != O_RDONLY && !self(request).writer_) return void(fuse_reply_err(request, EROFS));
     info->direct_io = 1;
     fuse_reply_open(request, info);
   }
@@ -103,6 +111,66 @@ struct FuseFile::Operations {
     });
   }
 
+  // The range in sectors; nothing if it is none of the device's.
+  struct Range {
+    Sectors at;
+    Sectors length;
+  };
+  static std::optional<Range> range_of(const FuseFile& file, off_t offset, std::uint64_t length) {
+    const auto start = static_cast<std::uint64_t>(offset);
+    const std::uint64_t end = to_bytes(file.device_->size()).value;
+    if (start % kSectorSize != 0 || length % kSectorSize != 0 || start > end || length > end - start)
+      return std::nullopt;
+    return Range{whole_sectors(Bytes{start}), whole_sectors(Bytes{length})};
+  }
+
+  // Has `change` done, where it may wait, and replied to: it gives what a Result<void> is.
+  template <typename Change, typename Reply>
+  static void change(fuse_req_t request, FuseFile& file, Change change, Reply reply) {
+    file.waiting_->submit([request, change = std::move(change), reply] {
+      const Result<void> changed = change();
+      changed ? reply(request) : void(fuse_reply_err(request, errno_of(changed.error())));
+    });
+  }
+
+  // The data is copied, because it is the caller's only for so long; the caller takes the next request.
+  static void write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t size, off_t offset,
+                    fuse_file_info*) {
+    FuseFile& file = self(request);
+    const auto range = range_of(file, offset, size);
+    if (!range || !file.writer_) return void(fuse_reply_err(request, EINVAL));
+    const std::shared_ptr<std::byte[]> data(new (std::nothrow) std::byte[size]);  // not zeroed
+    if (!data) return void(fuse_reply_err(request, ENOMEM));
+    std::memcpy(data.get(), bytes, size);
+    change(
+        request, file,
+        [&file, at = range->at, data, size] {
+          return file.writer_->write_at(at, {data.get(), size});
+        },
+        [size](fuse_req_t done) { fuse_reply_write(done, size); });
+  }
+
+  static void fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) {
+    FuseFile& file = self(request);
+    if (!file.writer_) return void(fuse_reply_err(request, 0));
+    change(
+        request, file, [&file] { return file.writer_->flush(); }, succeed);
+  }
+
+  // The loop device asks for a hole where zeros are wanted, so zeros it is, not merely a discard.
+  static void fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length, fuse_file_info*) {
+    FuseFile& file = self(request);
+    const int kind = mode & ~FALLOC_FL_KEEP_SIZE;
+    if (!file.writer_ || (kind != FALLOC_FL_PUNCH_HOLE && kind != FALLOC_FL_ZERO_RANGE))
+      return void(fuse_reply_err(request, EOPNOTSUPP));
+    const auto range = range_of(file, offset, static_cast<std::uint64_t>(length));
+    if (!range) return void(fuse_reply_err(request, EINVAL));
+    change(
+        request, file, [&file, range = *range] { return file.writer_->write_zeroes(range.at, range.length); }, succeed);
+  }
+
+  static void succeed(fuse_req_t request) { fuse_reply_err(request, 0); }
+
   // False, and nothing replied, when memory has no answer and nothing else was to be asked.
   static bool answer(fuse_req_t request, const BlockReader& device, Sectors at, std::size_t length,
                      const ReadContext& context) {
@@ -119,13 +187,15 @@ struct FuseFile::Operations {
   }
 };
 
-FuseFile::FuseFile(std::shared_ptr<const BlockReader> device, std::string name)
+FuseFile::FuseFile(std::shared_ptr<const BlockReader> device, std::shared_ptr<BlockWriter> writer, std::string name)
     : device_(std::move(device)),
+      writer_(std::move(writer)),
       name_(std::move(name)),
       waiting_(std::make_unique<runtime::WorkerPool>("dadid-fuse", kMostWaiting)) {}
 
-Result<std::unique_ptr<FuseFile>> FuseFile::serve(std::shared_ptr<const BlockReader> device, std::string name) {
-  std::unique_ptr<FuseFile> file(new FuseFile(std::move(device), std::move(name)));
+Result<std::unique_ptr<FuseFile>> FuseFile::serve(std::shared_ptr<const BlockReader> device,
+                                                  std::shared_ptr<BlockWriter> writer, std::string name) {
+  std::unique_ptr<FuseFile> file(new FuseFile(std::move(device), std::move(writer), std::move(name)));
   DADI_CHECK(file->start());
   return file;
 }
@@ -139,6 +209,9 @@ Result<void> FuseFile::start() {
   operations.getattr = Operations::getattr;
   operations.open = Operations::open;
   operations.read = Operations::read;
+  operations.write = Operations::write;
+  operations.fsync = Operations::fsync;
+  operations.fallocate = Operations::fallocate;
   char program[] = "dadid";
   char* words[] = {program, nullptr};
   fuse_args arguments = FUSE_ARGS_INIT(1, words);

@@ -1,4 +1,4 @@
-// A device as a file that the kernel can read: a FUSE file system with one file in it, mounted on no folder.
+// A device as a file that the kernel can read and write: a FUSE file system with one file in it, mounted on no folder.
 #pragma once
 
 #include <condition_variable>
@@ -11,19 +11,22 @@
 
 #include "libformat/base/unique_fd.h"
 #include "libformat/blob/block_reader.h"
+#include "libformat/blob/block_writer.h"
 #include "runtime/worker_pool.h"
 
 struct fuse_session;
 
 namespace dadi::attach {
 
-// Read-only; unbuffered (FOPEN_DIRECT_IO), so that its content is in memory once, in the page cache of what reads it.
-// Reads are answered in the thread that takes the request as far as memory can answer them, and in threads that may
-// wait otherwise. A read that fails is an EIO of that range.
+// Unbuffered (FOPEN_DIRECT_IO), so that its content is in memory once, in the page cache of what reads it. Reads are
+// answered in the thread that takes the request as far as memory can answer them, and in threads that may wait
+// otherwise, as are all writes. What fails is an EIO of that range, or ENOSPC where there was no room.
 class FuseFile {
  public:
   // Serves from now on, in threads of its own. Errors: host_lacks (no FUSE; Linux before 5.2), denied, io.
-  static Result<std::unique_ptr<FuseFile>> serve(std::shared_ptr<const BlockReader> device, std::string name);
+  // `writer` is of the same device; null: read-only.
+  static Result<std::unique_ptr<FuseFile>> serve(std::shared_ptr<const BlockReader> device,
+                                                 std::shared_ptr<BlockWriter> writer, std::string name);
   // Everybody should have closed the file; who has not gets errors.
   ~FuseFile();
   FuseFile(const FuseFile&) = delete;
@@ -43,12 +46,13 @@ class FuseFile {
  private:
   struct Operations;
 
-  FuseFile(std::shared_ptr<const BlockReader> device, std::string name);
+  FuseFile(std::shared_ptr<const BlockReader> device, std::shared_ptr<BlockWriter> writer, std::string name);
   Result<void> start();
   Result<void> mount(int device_fd);
   void loop();
 
   std::shared_ptr<const BlockReader> device_;
+  std::shared_ptr<BlockWriter> writer_;
   std::string name_;
   std::unique_ptr<runtime::WorkerPool> waiting_;
   std::stop_source stop_;  // of what waits

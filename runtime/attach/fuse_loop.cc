@@ -61,8 +61,9 @@ Result<std::unique_ptr<HostDevice>> create_fuse_loop(HostDeviceRequest request) 
     return Error::unsupported("a device of FUSE and loop does not survive its process")
         .with_hint("detach it, and attach it again");
   }
-  DADI_TRY(auto file, FuseFile::serve(std::move(request.device), request.label));
-  DADI_TRY(LoopDevice loop, LoopDevice::over(file->folder(), file->name()));
+  const bool writable = request.writer != nullptr;
+  DADI_TRY(auto file, FuseFile::serve(std::move(request.device), std::move(request.writer), request.label));
+  DADI_TRY(LoopDevice loop, LoopDevice::over(file->folder(), file->name(), writable));
   return std::make_unique<FuseLoop>(std::move(file), std::move(loop));
 }
 

@@ -145,7 +145,7 @@ class KernelNbd final : public HostDevice {
         log_(request.log),
         gone_(request.gone),
         connections_(
-            request.device, path(),
+            request.device, request.writer, path(),
             {.reconnect = [this](int socket) { return reconnect(socket); }, .gone = [this] { gone(); }, .log = log_}) {
     connections_.start(std::exchange(state_.sockets, {}), state_.connections);
   }
@@ -158,6 +158,7 @@ class KernelNbd final : public HostDevice {
     if (!is_still(state_)) return {};  // somebody else has taken it away, and may have set it up for himself
     // Held for ourselves alone: nobody can mount it between the look and the end.
     DADI_TRY(const UniqueFd claim, open_device(state_.index, O_RDONLY | O_EXCL));
+    if (::fsync(claim.get()) != 0) return Error::from_errno(errno, "write what is in memory of " + path());
     const std::scoped_lock lock(mutex_);
     DADI_CHECK(netlink_.disconnect(state_.index));
     gone_ = nullptr;
@@ -213,6 +214,7 @@ Result<NbdState> set_up(NbdNetlink& netlink, const HostDeviceRequest& request) {
   NbdState state;
   state.connections = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostConnections);
   state.settings.size = to_bytes(request.device->size());
+  state.settings.writable = request.writer != nullptr;
   state.settings.identifier = request.label;
   state.settings.timeout = request.timeout;
   state.settings.dead_connection_timeout = request.successor_timeout;
@@ -264,6 +266,15 @@ Result<std::unique_ptr<HostDevice>> create_kernel_nbd(HostDeviceRequest request)
   }
   close_sockets(request.previous);
   return std::unique_ptr<HostDevice>(std::move(device));
+}
+
+Result<void> give_up_kernel_nbd(const Json& json) {
+  DADI_TRY(const NbdState state, state_of(json));
+  if (!is_still(state)) return {};
+  DADI_TRY(NbdNetlink netlink, NbdNetlink::open());
+  auto done = netlink.disconnect(state.index);
+  if (!done && done.error().code() != ErrorCode::kNotFound) return done;
+  return {};
 }
 
 Result<void> clean_up_kernel_nbd(const Json& json) {

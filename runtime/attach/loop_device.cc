@@ -42,9 +42,11 @@ class LoopMaker {
     int outcome;
   };
 
-  LoopMaker(const Inherited& inherited, const std::string& name) : inherited_(inherited), name_(name.c_str()) {
+  LoopMaker(const Inherited& inherited, const std::string& name, bool writable)
+      : inherited_(inherited), name_(name.c_str()), access_(writable ? O_RDWR : O_RDONLY) {
     config_.block_size = kBlockSize;
-    config_.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+    config_.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+    if (!writable) config_.info.lo_flags |= LO_FLAGS_READ_ONLY;
     name.copy(reinterpret_cast<char*>(config_.info.lo_file_name), sizeof(config_.info.lo_file_name) - 1);
   }
 
@@ -76,7 +78,7 @@ class LoopMaker {
 
   Outcome make() {
     using Step = Outcome::Step;
-    const int file = ::openat(inherited_.folder, name_, O_RDONLY | O_NOFOLLOW);
+    const int file = ::openat(inherited_.folder, name_, access_ | O_NOFOLLOW);
     if (file < 0) return failed(Step::kFile);
     config_.fd = static_cast<__u32>(file);
     const int control = ::open("/dev/loop-control", O_RDWR);
@@ -87,7 +89,7 @@ class LoopMaker {
       const auto device = static_cast<unsigned>(number);
       char path[32];
       *fmt::format_to_n(path, sizeof path - 1, "/dev/loop{}", device).out = '\0';
-      const int fd = ::open(path, O_RDONLY);
+      const int fd = ::open(path, access_);  // decides, too, whether the device can be written
       if (fd < 0 && errno != ENXIO && errno != EBUSY) return failed(Step::kOpen, device);
       if (fd < 0) continue;  // it was taken, and is being freed again
       if (::ioctl(fd, LOOP_CONFIGURE, &config_) == 0) {
@@ -124,6 +126,7 @@ class LoopMaker {
 
   Inherited inherited_;
   const char* name_;
+  int access_;
   loop_config config_{};
 };
 
@@ -162,7 +165,7 @@ Result<Outcome> outcome_of(pid_t process, const UniqueFd& pipe) {
 
 }  // namespace
 
-Result<LoopDevice> LoopDevice::over(int folder, const std::string& name) {
+Result<LoopDevice> LoopDevice::over(int folder, const std::string& name, bool writable) {
   int sockets[2];
   if (::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets) != 0)
     return Error::from_errno(errno, "make a socket");
@@ -172,7 +175,7 @@ Result<LoopDevice> LoopDevice::over(int folder, const std::string& name) {
   if (::pipe2(pipes, O_CLOEXEC) != 0) return Error::from_errno(errno, "make a pipe");
   const UniqueFd reader(pipes[0]);
   UniqueFd writer(pipes[1]);
-  LoopMaker maker({.folder = folder, .keeper = sender.get(), .outcome = writer.get()}, name);
+  LoopMaker maker({.folder = folder, .keeper = sender.get(), .outcome = writer.get()}, name, writable);
   const pid_t process = ::fork();
   if (process < 0) return Error::from_errno(errno, "fork");
   if (process == 0) maker.run();
@@ -180,7 +183,7 @@ Result<LoopDevice> LoopDevice::over(int folder, const std::string& name) {
   writer = UniqueFd();
   DADI_TRY(const Outcome outcome, outcome_of(process, reader));
   if (outcome.step != Outcome::Step::kDone) return error_of(outcome);
-  return LoopDevice(outcome.device, std::move(keeper));
+  return LoopDevice(outcome.device, writable, std::move(keeper));
 }
 
 std::string LoopDevice::path() const {
@@ -192,6 +195,7 @@ Result<void> LoopDevice::remove() {
   // Claimed while it is taken away: nobody can mount it meanwhile. With the claim the last that has it open goes.
   const UniqueFd claim(::open(path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
   if (!claim) return Error::from_errno(errno, path());
+  if (writable_ && ::fsync(claim.get()) != 0) return Error::from_errno(errno, "write what is in memory of " + path());
   let_go();
   return {};
 }

@@ -24,16 +24,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr unsigned long kAlways = MS_RDONLY | MS_NODEV | MS_NOSUID;
+constexpr unsigned long kAlways = MS_NODEV | MS_NOSUID;
 
-// What a hostile superblock must not decide: errors=panic would stop the host. And a journal, which cannot be replayed
-// on a device that cannot be written, is left alone.
-constexpr std::string_view kExt4Always = "errors=remount-ro,noload";
+// What a hostile superblock must not decide: errors=panic would stop the host.
+constexpr std::string_view kExt4Always = "errors=remount-ro";
+// A journal cannot be replayed on a device that cannot be written, and is left alone.
+constexpr std::string_view kExt4ReadOnly = ",noload";
 constexpr off_t kExt4MagicOffset = 1024 + 56;
 constexpr std::uint16_t kExt4Magic = 0xef53;
 
 constexpr std::pair<std::string_view, unsigned long> kFlags[] = {
-    {"ro", 0},
+    {"ro", MS_RDONLY},
     {"nodev", 0},
     {"nosuid", 0},
     {"exec", 0},
@@ -43,9 +44,12 @@ constexpr std::pair<std::string_view, unsigned long> kFlags[] = {
     {"nodiratime", MS_NODIRATIME},
     {"relatime", MS_RELATIME},
     {"strictatime", MS_STRICTATIME},
+    {"lazytime", MS_LAZYTIME},
+    {"sync", MS_SYNCHRONOUS},
+    {"dirsync", MS_DIRSYNC},
     {"nosymfollow", 256},
 };
-constexpr std::string_view kRefused[] = {"rw", "dev", "suid", "loop", "remount", "bind"};
+constexpr std::string_view kRefused[] = {"dev", "suid", "loop", "remount", "bind"};
 
 // "\040" is a space: how /proc/*/mountinfo escapes.
 std::string unescaped(std::string_view text) {
@@ -103,19 +107,22 @@ bool process_uses(const fs::path& process, dev_t device) {
 
 }  // namespace
 
-Result<MountOptions> MountOptions::parse(std::string_view text) {
+Result<MountOptions> MountOptions::parse(std::string_view text, bool writable) {
   MountOptions options;
+  options.writable = writable;
   std::istringstream words{std::string(text)};
   for (std::string word; std::getline(words, word, ',');) {
     if (word.empty()) continue;
-    if (std::ranges::find(kRefused, word) != std::end(kRefused)) {
-      return Error::invalid_argument("mount option \"{}\": an image is mounted ro,nodev,nosuid", word);
+    if (word == "rw" && writable) continue;
+    if (word == "rw" || std::ranges::find(kRefused, word) != std::end(kRefused)) {
+      return Error::invalid_argument("mount option \"{}\": an image is mounted {},nodev,nosuid", word,
+                                     writable ? "rw" : "ro");
     }
     const auto* flag = std::ranges::find(kFlags, word, [](const auto& entry) { return entry.first; });
     if (flag != std::end(kFlags)) {
       options.flags |= flag->second;
     } else {
-      options.data += (options.data.empty() ? "" : ",") + word;
+      options.data += "," + word;
     }
   }
   return options;
@@ -123,9 +130,14 @@ Result<MountOptions> MountOptions::parse(std::string_view text) {
 
 Result<void> mount_device(const std::string& device, const fs::path& point, const MountOptions& options) {
   DADI_CHECK(require_ext4(device));
+  unsigned long flags = kAlways | options.flags;
   std::string data(kExt4Always);
-  if (!options.data.empty()) data += "," + options.data;
-  if (::mount(device.c_str(), point.c_str(), "ext4", kAlways | options.flags, data.c_str()) == 0) return {};
+  if (!options.writable) {
+    flags |= MS_RDONLY;
+    data += kExt4ReadOnly;
+  }
+  data += options.data;
+  if (::mount(device.c_str(), point.c_str(), "ext4", flags, data.c_str()) == 0) return {};
   if (errno == EUCLEAN || errno == EINVAL || errno == EIO || errno == EBADMSG) {
     return Error::corruption("the kernel does not mount it: {}", Error::from_errno(errno, "mount").message())
         .with_hint("dadi check REF says what is wrong with it; the kernel's log, too");
@@ -150,6 +162,20 @@ Result<dev_t> device_number(const fs::path& device) {
   if (::stat(device.c_str(), &info) != 0) return Error::from_errno(errno, device.string());
   if (!S_ISBLK(info.st_mode)) return Error::invalid_argument("{} is not a block device", device.string());
   return info.st_rdev;
+}
+
+Result<void> sync_mount(const fs::path& point) {
+  const UniqueFd fd(::open(point.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return Error::from_errno(errno, point.string());
+  if (::syncfs(fd.get()) != 0) return Error::from_errno(errno, "write what is in memory of " + point.string());
+  return {};
+}
+
+Result<void> sync_device(const std::string& device) {
+  const UniqueFd fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return Error::from_errno(errno, "open " + device);
+  if (::fsync(fd.get()) != 0) return Error::from_errno(errno, "write what is in memory of " + device);
+  return {};
 }
 
 Result<void> unmount(const fs::path& point, bool lazy) {

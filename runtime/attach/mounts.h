@@ -12,20 +12,28 @@
 
 namespace dadi::attach {
 
-// What mount(2) is told. A value type.
+// What mount(2) is told, besides what it always is. A value type.
 struct MountOptions {
+  bool writable = false;    // or read-only
   unsigned long flags = 0;  // MS_…
-  std::string data;         // the file system's own options
+  std::string data;         // the file system's own options, each behind a comma
 
-  // From "noexec,noatime,commit=5" as mount(8) has it. Read-only, without devices and without set-user-id programs it
-  // is always: what says otherwise is refused. Errors: invalid_argument.
-  static Result<MountOptions> parse(std::string_view text);
+  // From "noexec,noatime,commit=5" as mount(8) has it. Without devices and without set-user-id programs it is always,
+  // and read-only unless `writable`: what says otherwise is refused. Errors: invalid_argument.
+  static Result<MountOptions> parse(std::string_view text, bool writable);
 };
 
 // Mounts the ext4 file system of a block device. Its superblock has no say in what becomes of the host when it is found
 // to be damaged. Errors: unsupported (another file system, or none), corruption (the kernel does not take it), denied,
 // not_found, busy, io.
 Result<void> mount_device(const std::string& device, const std::filesystem::path& point, const MountOptions& options);
+
+// Everything that was written to the file system that is mounted there is durable, as far as its device makes it so.
+// Errors: exhausted (there was no room for all of it), io: what could not be written.
+Result<void> sync_mount(const std::filesystem::path& point);
+
+// The same of the device itself, for those who write to it without a file system.
+Result<void> sync_device(const std::string& device);
 
 // Errors: busy (hint: who uses it, as far as can be told), io. Not mounted: nothing.
 Result<void> unmount(const std::filesystem::path& point, bool lazy);

@@ -35,12 +35,13 @@ Result<SocketPair> SocketPair::make() {
   return pair;
 }
 
-NbdConnections::NbdConnections(std::shared_ptr<const BlockReader> device, std::string name, Callbacks callbacks)
+NbdConnections::NbdConnections(std::shared_ptr<const BlockReader> device, std::shared_ptr<BlockWriter> writer,
+                               std::string name, Callbacks callbacks)
     : name_(std::move(name)),
       callbacks_(std::move(callbacks)),
       computing_("nbd-compute", std::max(1U, std::thread::hardware_concurrency())),
       waiting_("nbd-wait", kWaitingThreads),
-      served_{.name = "", .description = "", .device = std::move(device), .writer = nullptr} {}
+      served_{.name = "", .description = "", .device = std::move(device), .writer = std::move(writer)} {}
 
 NbdConnections::~NbdConnections() {
   stop();

@@ -44,7 +44,9 @@ class NbdConnections {
     std::function<void(std::string_view)> log;
   };
 
-  NbdConnections(std::shared_ptr<const BlockReader> device, std::string name, Callbacks callbacks);
+  // `writer` is of the same device; null: read-only.
+  NbdConnections(std::shared_ptr<const BlockReader> device, std::shared_ptr<BlockWriter> writer, std::string name,
+                 Callbacks callbacks);
   // Stops.
   ~NbdConnections();
   NbdConnections(const NbdConnections&) = delete;

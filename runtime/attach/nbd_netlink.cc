@@ -6,16 +6,17 @@
 #include <cerrno>
 #include <utility>
 
+#include "runtime/nbd/protocol.h"
+
 namespace dadi::attach {
 
 namespace {
 
 std::uint64_t server_flags(const NbdDeviceSettings& settings) {
-  std::uint64_t flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_CAN_MULTI_CONN;
-  if (settings.read_only) flags |= NBD_FLAG_READ_ONLY;
-  if (settings.can_flush) flags |= NBD_FLAG_SEND_FLUSH;
-  if (settings.can_trim) flags |= NBD_FLAG_SEND_TRIM;
-  return flags;
+  // Of several connections, because a flush over one is of what was written over all.
+  const std::uint64_t flags = nbd::kHasFlags | nbd::kCanMultiConn;
+  if (!settings.writable) return flags | nbd::kReadOnly;
+  return flags | nbd::kSendFlush | nbd::kSendFua | nbd::kSendTrim | nbd::kSendWriteZeroes;
 }
 
 void put_sockets(NetlinkRequest& request, std::span<const int> sockets) {

@@ -19,9 +19,7 @@ namespace dadi::attach {
 struct NbdDeviceSettings {
   Bytes size;
   Bytes block_size = {kSectorSize};  // a power of two, 512 to 4096: the least that can be read
-  bool read_only = true;
-  bool can_flush = false;
-  bool can_trim = false;
+  bool writable = false;             // then it can flush, write through, trim and zero, too
   // A request without an answer for so long goes to another connection, and its own is given up. Also how long a
   // request that was with a server when this died waits before it is asked again.
   std::chrono::seconds timeout{30};

@@ -20,6 +20,22 @@ auto checked(const char* what, Read&& read) -> Result<decltype(read())> {
   }
 }
 
+Json to_json(const std::optional<WritableSpec>& writable) {
+  if (!writable) return {};
+  return {{"folder", writable->folder},
+          {"limit", writable->limit.value},
+          {"form", writable->form},
+          {"temporary", writable->temporary}};
+}
+
+std::optional<WritableSpec> writable_spec_of(const Json& json) {
+  if (json.is_null()) return std::nullopt;
+  return WritableSpec{.folder = json.at("folder"),
+                      .limit = {json.at("limit").get<std::uint64_t>()},
+                      .form = json.at("form"),
+                      .temporary = json.at("temporary")};
+}
+
 }  // namespace
 
 Json to_json(const DeviceSpec& spec) {
@@ -31,6 +47,7 @@ Json to_json(const DeviceSpec& spec) {
           {"memory", spec.memory.value},
           {"metrics_address", spec.metrics_address},
           {"record", spec.record},
+          {"writable", to_json(spec.writable)},
           {"timeout", spec.timeout},
           {"successor_timeout", spec.successor_timeout},
           {"reach", spec.reach}};
@@ -46,6 +63,7 @@ Result<DeviceSpec> device_spec_of(const Json& json) {
                       .memory = {json.at("memory").get<std::uint64_t>()},
                       .metrics_address = json.at("metrics_address"),
                       .record = json.value("record", ""),
+                      .writable = writable_spec_of(json.value("writable", Json())),
                       .timeout = json.at("timeout"),
                       .successor_timeout = json.at("successor_timeout"),
                       .reach = json.value("reach", Json())};
@@ -62,7 +80,8 @@ Json to_json(const DeviceState& state) {
           {"metrics_address", state.metrics_address},
           {"generation", state.generation},
           {"backend_state", state.backend_state},
-          {"opening", state.opening}};
+          {"opening", state.opening},
+          {"notes", state.notes}};
 }
 
 Result<DeviceState> device_state_of(const Json& json) {
@@ -76,7 +95,8 @@ Result<DeviceState> device_state_of(const Json& json) {
                        .metrics_address = json.at("metrics_address"),
                        .generation = json.at("generation"),
                        .backend_state = json.at("backend_state"),
-                       .opening = json.value("opening", Json())};
+                       .opening = json.value("opening", Json()),
+                       .notes = json.value("notes", std::vector<std::string>())};
   });
 }
 

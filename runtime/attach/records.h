@@ -3,7 +3,9 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "libformat/base/result.h"
 #include "libformat/base/units.h"
@@ -12,16 +14,25 @@ namespace dadi::attach {
 
 using Json = nlohmann::ordered_json;
 
+// A layer on top of an image, for what is written to a device.
+struct WritableSpec {
+  std::string folder;      // absolute
+  Bytes limit{};           // of room taken; 0: none
+  std::string form;        // of a new layer: "append" or "sparse"
+  bool temporary = false;  // the folder was made for this device, and goes with it
+};
+
 // What a dadid shall serve, and how: devices/ID/device.json, written before it starts.
 struct DeviceSpec {
-  std::string image;            // what it holds: two devices with the same could be one
-  std::string reference;        // the image for dadid to open; pinned to a digest where it has one
-  std::string directory;        // where relative paths in `reference` start
-  std::string platform;         // "": this machine's
-  std::string backend;          // "auto", or a backend's name
-  Bytes memory;                 // for blocks that were decompressed
-  std::string metrics_address;  // "HOST:PORT" on loopback for Prometheus; "": none
-  std::string record;           // file for a trace of what is read of it; "": none
+  std::string image;                          // what it holds: two devices with the same could be one
+  std::string reference;                      // the image for dadid to open; pinned to a digest where it has one
+  std::string directory;                      // where relative paths in `reference` start
+  std::string platform;                       // "": this machine's
+  std::string backend;                        // "auto", or a backend's name
+  Bytes memory;                               // for blocks that were decompressed
+  std::string metrics_address;                // "HOST:PORT" on loopback for Prometheus; "": none
+  std::string record;                         // file for a trace of what is read of it; "": none
+  std::optional<WritableSpec> writable = {};  // none: read-only
   // For devices that survive their dadid, in seconds: see HostDeviceRequest.
   unsigned timeout = 30;
   unsigned successor_timeout = 120;
@@ -36,10 +47,11 @@ struct DeviceState {
   std::string backend;
   std::string device;  // "/dev/loop3"
   Bytes size;
-  std::string metrics_address;  // as bound
-  unsigned generation = 0;      // how many programs have given way to the one that serves it now
-  Json backend_state;           // the backend's own: for a successor, and for who cleans up
-  Json opening = {};            // for people: what it cost to open an image that is far away. null: it is here
+  std::string metrics_address;          // as bound
+  unsigned generation = 0;              // how many programs have given way to the one that serves it now
+  Json backend_state;                   // the backend's own: for a successor, and for who cleans up
+  Json opening = {};                    // for people: what it cost to open an image that is far away. null: it is here
+  std::vector<std::string> notes = {};  // for people: what was mended as it was opened
 };
 
 // attachments/NAME.json.

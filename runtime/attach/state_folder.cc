@@ -123,6 +123,11 @@ Result<void> DeviceFolder::forget_state() const {
 
 Result<void> DeviceFolder::remove() const {
   std::error_code error;
+  if (const auto known = spec(); known && known->writable && known->writable->temporary) {
+    const fs::path folder = known->writable->folder;
+    fs::remove_all(folder, error);
+    if (error) return Error::from_errno(error.value(), "remove " + folder.string());
+  }
   fs::remove_all(path_, error);
   if (error) return Error::from_errno(error.value(), "remove " + path_.string());
   return {};

@@ -9,6 +9,7 @@
 //     device.json             what was asked for
 //     state.json              what has become of it; missing until the device can be used
 //     control.sock            one JSON object a line, answered by one
+//     writes                  of a device that is written to: see write_ledger.h
 //     metrics.sock            Prometheus text over HTTP
 //     log, log.1              what dadid had to say
 //
@@ -38,6 +39,7 @@ class DeviceFolder {
   std::filesystem::path lock_path() const { return path_ / "lock"; }
   std::filesystem::path control_path() const { return path_ / "control.sock"; }
   std::filesystem::path metrics_path() const { return path_ / "metrics.sock"; }
+  std::filesystem::path writes_path() const { return path_ / "writes"; }
   std::filesystem::path log_path() const { return path_ / "log"; }
 
   bool exists() const;
@@ -56,7 +58,7 @@ class DeviceFolder {
   Result<void> write_state(const DeviceState& state) const;
   Result<void> forget_state() const;
 
-  // The folder and all in it. REQUIRES: nobody holds its lock but the caller.
+  // The folder and all in it, and the writable layer that goes with it. REQUIRES: nobody holds its lock but the caller.
   Result<void> remove() const;
 
  private:

@@ -59,6 +59,11 @@ void wait_for_end(const UniqueFd& process, const std::optional<DeviceState>& sta
   has_ended(process, kToDie);
 }
 
+// Whether a dadid that answers so to being told to stop has not done it.
+bool goes_on(ErrorCode code) {
+  return code == ErrorCode::kBusy || code == ErrorCode::kExhausted || code == ErrorCode::kIo;
+}
+
 bool is_of_another_boot(const DeviceFolder& device) {
   const auto state = device.state();
   return state && state->boot != boot_id();
@@ -89,6 +94,13 @@ void sweep(const StateFolder& folder) {
   }
 }
 
+Result<void> give_up(const DeviceFolder& device) {
+  const auto state = device.known_state();
+  if (!state || state->boot != boot_id()) return {};
+  const auto backend = find_backend(state->backend);
+  return backend && (*backend)->give_up != nullptr ? (*backend)->give_up(state->backend_state) : Result<void>();
+}
+
 Result<void> clean_up(const DeviceFolder& device) {
   auto done = clean_up_host(device.known_state());
   // Busy: somebody has it mounted by himself, and it goes when he lets it go.
@@ -103,7 +115,7 @@ Result<void> end_device(const DeviceFolder& device, bool lazy) {
     signal(process, SIGTERM);  // it is still starting, and hears nothing else
   } else {
     const auto answer = ask(device.control_path(), {{"request", "stop"}, {"lazy", lazy}}, Patience::of(kToAnswer));
-    if (!answer && answer.error().code() == ErrorCode::kBusy) return answer.error();
+    if (!answer && goes_on(answer.error().code())) return answer.error();
     if (answer && answer->value("later", false)) return {};
   }
   wait_for_end(process, state);

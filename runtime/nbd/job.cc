@@ -115,7 +115,9 @@ void submit_other(const std::shared_ptr<Job>& job, const Workers& workers) {
 
 void change(const std::shared_ptr<Job>& job, const Workers& workers) {
   Result<void> done;
-  if (job->request.length > 0) done = change_device(*job);
+  // A client that lost its connection may have asked anew, and gone on since: what it asked for first would come late.
+  if (job->stop.stop_requested()) done = Error::cancelled("the client is gone");
+  if (done && job->request.length > 0) done = change_device(*job);
   if (!done || (job->request.flags & kFua) == 0) return end(job, std::move(done));
   workers.waiting.submit([job] { end(job, job->writer->flush()); });
 }

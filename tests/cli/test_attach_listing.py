@@ -97,7 +97,7 @@ class Listing(Attached):
 
     def test_doctor_says_line_by_line_what_the_host_can_do(self):
         findings = {one["subject"]: one for one in self.dadi("doctor", "--json").json}
-        for subject in ("privileges", "kernel", "backend loop", "dadid", "state folder"):
+        for subject in ("privileges", "kernel", "backend loop", "e2fsck", "dadid", "state folder"):
             self.assertEqual(findings[subject]["status"], "ok", findings)
         self.assertTrue({"ext4", "state folder", "systemd"} <= set(findings))
         for line in self.dadi("doctor").text.splitlines():

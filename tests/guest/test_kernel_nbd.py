@@ -71,9 +71,11 @@ class KernelNbd(unittest.TestCase):
         machine = guest.Guest(folder)
         for name in ("dadi", "dadid", "test_runtime", "device_reader"):
             machine.program(PROGRAMS / name)
+        machine.program(shutil.which("e2fsck") or "/sbin/e2fsck")
         cls.add_image(machine, folder)
         machine.disk(cls.serve(folder))
-        cls.steps = machine.run(SERVED + UNIT_TESTS + (HERE / "attach.sh").read_text(), seconds=1000)
+        scripts = [(HERE / name).read_text() for name in ("attach.sh", "write.sh")]
+        cls.steps = machine.run(SERVED + UNIT_TESTS + "".join(scripts), seconds=1000)
 
     @classmethod
     def add_image(cls, machine, folder):
@@ -139,6 +141,17 @@ class KernelNbd(unittest.TestCase):
 
     def test_a_lazy_detach_takes_effect_when_the_last_user_is_done(self):
         self.step("detach-lazily")
+
+    def test_what_is_written_is_there_in_a_successor_of_a_killed_dadid_and_after_an_upgrade(self):
+        self.step("write")
+        self.step("write-killed")
+        self.step("write-upgrade")
+
+    def test_a_killed_dadid_that_had_not_flushed_what_it_confirmed_has_no_successor(self):
+        self.step("write-unflushed")
+
+    def test_a_detach_flushes_what_was_written(self):
+        self.step("write-detach")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,455 @@
+"""Attaching an image so that it can be written to: what is written, what survives, and what is left behind."""
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import subprocess
+import threading
+import time
+
+import harness
+from attaching import Attached
+from harness import BUSY, HOST_LACKS, USAGE
+
+ROUNDS = 30 if os.environ.get("DADI_LONG") else 2  # of what is random
+CAP_SYS_RESOURCE = 24
+SECONDS = 60 if os.environ.get("DADI_LONG") else 2
+
+
+class Written(Attached):
+    def setUp(self):
+        super().setUp()
+        self.env.update(DADI_VIRTUAL_SIZE="256M", TMPDIR=str(self.folder / "tmp"))
+        (self.folder / "tmp").mkdir()
+        self.image()
+        self.tree = self.folder / "tree"
+        self.said = ""
+
+    def attach_writable(self, *arguments, name="work", at="changes", mount="tree"):
+        options = ["--mount", mount] if mount else []
+        run = self.dadi("attach", "--name", name, f"--writable={at}" if at else "--writable", *options, *arguments,
+                        "oci:image")
+        self.assertRegex(run.text, r"\A/dev/[a-z]+[0-9]+\n\Z")
+        self.said = run.stderr
+        return run.text.strip()
+
+    def assert_sound(self, at="changes"):
+        """Whether e2fsck finds nothing to say of the device, which is not attached."""
+        device = self.attach_writable(name="look", at=at, mount=None)
+        run = subprocess.run(["e2fsck", "-fn", device], capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.dadi("detach", "look")
+
+    def files(self):
+        """What each file under the mount point is: type, mode and content."""
+        found = {}
+        for path in sorted(self.tree.rglob("*")):
+            info = path.lstat()
+            content = os.readlink(path) if path.is_symlink() else sha256(path) if path.is_file() else ""
+            found[str(path.relative_to(self.tree))] = (info.st_mode, info.st_nlink, content)
+        return found
+
+    def change_much(self, seed):
+        rng = random.Random(seed)
+        for folder in ("new", "new/deep", "usr/share/more"):
+            (self.tree / folder).mkdir()
+        for i in range(300):
+            (self.tree / f"new/file{i}").write_bytes(rng.randbytes(rng.randrange(30_000)))
+        for i in range(0, 300, 7):
+            (self.tree / f"new/file{i}").unlink()
+        (self.tree / "new/large").write_bytes(rng.randbytes(5_000_000))
+        os.truncate(self.tree / "new/large", 3_333_333)
+        (self.tree / "etc/hostname").write_text("changed\n")
+        (self.tree / "usr/share/words").rename(self.tree / "usr/share/more/words")
+        os.link(self.tree / "new/file1", self.tree / "new/deep/link")
+        (self.tree / "new/symlink").symlink_to("deep/link")
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def has_capability(number):
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"CapEff:\s*(\w+)", status)[1], 16) >> number & 1 == 1
+
+
+def write_synced(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def forget(path):
+    """Has the kernel read a file anew when it is read next. What was written to it must be synced."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
+class Layers(Written):
+    def test_what_is_written_is_there_when_it_is_attached_again_and_the_image_is_as_it_was(self):
+        for form in ("append", "sparse"):
+            with self.subTest(form):
+                device = self.attach_writable("--writable-form", form, at=form)
+                line, = [line for line in pathlib.Path("/proc/self/mounts").read_text().splitlines() if str(self.tree) in line]
+                self.assertTrue({"rw", "nodev", "nosuid"} <= set(line.split()[3].split(",")), line)
+                one, = self.ps()
+                self.assertEqual((one["read_only"], one["writable"]), (False, str(self.folder / form)))
+                before = self.files()
+                self.change_much(form)
+                after = self.files()
+                self.dadi("detach", "work")
+                self.assert_nothing_is_left([device])
+                self.assert_sound(at=form)
+                self.attach_writable(at=form)
+                self.assertNotIn("cleanly", self.said)
+                self.assertEqual(self.files(), after)
+                self.dadi("detach", "tree")
+                self.attach("--mount", "tree", "oci:image")
+                self.assertEqual(self.files(), before)
+                self.dadi("detach", "tree")
+                self.assert_nothing_is_left([device])
+
+    def test_a_device_as_large_as_images_usually_are(self):
+        del self.env["DADI_VIRTUAL_SIZE"]
+        self.image("usual")
+        shutil.rmtree(self.folder / "image")
+        (self.folder / "usual").rename(self.folder / "image")
+        self.attach_writable()
+        self.change_much(1)
+        after = self.files()
+        self.dadi("detach", "work")
+        self.assert_sound()
+        self.attach_writable()
+        self.assertEqual(self.files(), after)
+        self.dadi("detach", "work")
+        size = sum(path.stat().st_blocks * 512 for path in (self.folder / "changes").iterdir())
+        self.assertLess(size, 24 << 20)
+
+    def test_attachments_of_one_image_do_not_see_each_others_changes(self):
+        devices = [self.attach_writable(name="a", at="a", mount="tree"), self.attach_writable(name="b", at="b", mount="tree-b"),
+                   self.attach_writable(name="c", at=None, mount="tree-c"), self.attach("--mount", "tree-ro", "oci:image")]
+        self.assertEqual(len(set(devices)), 4)
+        for name in ("tree", "tree-b", "tree-c"):
+            (self.folder / name / "etc/hostname").write_text(name)
+            (self.folder / name / name).write_bytes(name.encode() * 10_000)
+        os.sync()
+        for name in ("tree", "tree-b", "tree-c", "tree-ro"):
+            root = self.folder / name
+            self.assertEqual((root / "etc/hostname").read_text(), "small\n" if name == "tree-ro" else name)
+            self.assertEqual([path.name for path in root.glob("tree*")], [] if name == "tree-ro" else [name])
+            self.dadi("detach", name)
+        self.assert_nothing_is_left(devices)
+
+    def test_what_is_written_to_the_device_itself_is_there_after_detach(self):
+        device = self.attach_writable(mount=None)
+        content = random.Random(1).randbytes(8 << 20)
+        with open(device, "r+b") as file:  # no fsync: detach sees to it
+            file.seek(100 << 20)
+            file.write(content)
+        self.dadi("detach", "work")
+        with open(self.attach_writable(mount=None), "rb") as file:
+            file.seek(100 << 20)
+            self.assertEqual(hashlib.sha256(file.read(len(content))).digest(), hashlib.sha256(content).digest())
+        self.dadi("detach", "work")
+        self.assert_nothing_is_left([device])
+
+    def test_a_temporary_layer_goes_with_the_attachment(self):
+        self.attach_writable(at=None)
+        one, = self.ps()
+        folder = pathlib.Path(one["writable"])
+        self.assertEqual(folder.parent, self.folder / "tmp")
+        self.assertEqual(folder.stat().st_mode & 0o077, 0)
+        write_synced(self.tree / "new", b"kept\n")
+        self.kill_server("work")
+        self.fails(BUSY, "attach", "--name", "work", "oci:image", says=["writable layer", "--writable", "dadi detach work"])
+        self.attach_writable(at=None)
+        self.assertIn("not unmounted cleanly", self.said)
+        self.assertEqual((self.tree / "new").read_text(), "kept\n")
+        self.assertEqual(self.ps()[0]["writable"], str(folder))
+        self.dadi("detach", "work")
+        self.assertEqual(os.listdir(self.folder / "tmp"), [])
+        self.attach_writable(at=None)
+        self.assertFalse((self.tree / "new").exists())
+        self.kill_server("work")
+        self.dadi("detach", "work")
+        self.assertEqual(os.listdir(self.folder / "tmp"), [])
+        self.fails(harness.NOT_FOUND, "attach", "--writable", "--mount", "no/such", "oci:image")
+        self.assertEqual(os.listdir(self.folder / "tmp"), [])
+        self.assert_nothing_is_left()
+
+    def test_lazily_what_its_users_write_until_they_are_done_is_kept(self):
+        device = self.attach_writable()
+        with open(self.tree / "late", "wb") as file:
+            self.fails(BUSY, "detach", "work", says="in use")
+            self.dadi("detach", "--lazy", "work")
+            self.assertEqual(self.ps(), [])
+            self.fails(BUSY, "attach", "--writable=changes", "oci:image", says="in use")
+            file.write(b"late\n" * 1000)
+        self.wait_until(lambda: not self.servers())
+        self.assert_nothing_is_left([device])
+        self.attach_writable()
+        self.assertNotIn("cleanly", self.said)
+        self.assertEqual((self.tree / "late").read_bytes(), b"late\n" * 1000)
+
+    def test_a_layer_belongs_to_one_attachment_and_one_image(self):
+        self.attach_writable()
+        self.fails(BUSY, "attach", "--writable=changes", "oci:image", says=["changes is the writable layer of work", "hint: "])
+        self.dadi("detach", "work")
+        self.dadi("attach", "--name", "plain", "oci:image")
+        other = self.random_image("other", 1)
+        self.fails(USAGE, "attach", "--writable=changes", other, says="on top of")
+        self.fails(USAGE, "attach", "--writable-size", "1M", other, says="--writable")
+        self.fails(harness.NOT_FOUND, "attach", "--writable=no/such", other)
+        server = subprocess.Popen([harness.BINARY, "serve", "--writable=changes", "oci:image"], env=self.env, cwd=self.folder,
+                                  stdout=subprocess.PIPE, text=True)
+        try:
+            server.stdout.readline()
+            self.fails(BUSY, "attach", "--writable=changes", "oci:image", says="in use")
+        finally:
+            server.terminate()
+            server.communicate(timeout=60)
+        self.dadi("detach", "plain")
+        self.assert_nothing_is_left()
+
+    def test_mount_options(self):
+        for option in ("dev", "suid", "remount"):
+            self.fails(USAGE, "attach", "--writable=changes", "--mount", "tree", "--mount-options", option, "oci:image",
+                       says="rw,nodev,nosuid")
+        self.attach_writable("--mount-options", "rw,noexec,sync,discard")
+        line, = [line for line in pathlib.Path("/proc/self/mounts").read_text().splitlines() if str(self.tree) in line]
+        self.assertTrue({"rw", "noexec", "sync", "discard"} <= set(line.split()[3].split(",")), line)
+
+
+class Contents(Written):
+    def test_a_file_that_is_written_at_random_holds_what_a_model_says(self):
+        for form in ("append", "sparse"):
+            with self.subTest(form):
+                self.attach_writable("--writable-form", form, at=form)
+                self.exercise(self.tree / "model", seed=form)
+                content = (self.tree / "model").read_bytes()
+                self.dadi("detach", "work")
+                self.assert_sound(at=form)
+                self.attach_writable(at=form)
+                self.assertEqual((self.tree / "model").read_bytes(), content)
+                self.dadi("detach", "work")
+
+    def exercise(self, path, seed):
+        """Writes, truncations, holes and zeros in a file, which is read from the device again and again."""
+        harness.need_command("fallocate")
+        rng = random.Random(seed)
+        model = bytearray()
+        end = time.monotonic() + SECONDS
+        steps = 0
+        with open(path, "w+b", buffering=0) as file:
+            while time.monotonic() < end or steps < 100:
+                steps += 1
+                at, length = rng.randrange(4 << 20), rng.randrange(1, 200_000)
+                action = rng.choice(("write",) * 6 + ("truncate", "punch", "zero", "sync"))
+                if action == "write":
+                    data = rng.randbytes(length)
+                    model.extend(bytes(max(0, at + length - len(model))))
+                    model[at:at + length] = data
+                    os.pwrite(file.fileno(), data, at)
+                elif action == "truncate":
+                    model = model[:at] + bytes(max(0, at - len(model)))
+                    os.ftruncate(file.fileno(), at)
+                elif action in ("punch", "zero"):
+                    option = "--punch-hole" if action == "punch" else "--zero-range"
+                    subprocess.run(["fallocate", option, "--keep-size", "-o", str(at), "-l", str(length), path], check=True)
+                    stop = min(len(model), at + length)
+                    if at < stop:
+                        model[at:stop] = bytes(stop - at)
+                else:
+                    os.fsync(file.fileno())
+                    forget(path)
+                    self.assertEqual(path.read_bytes(), bytes(model), f"step {steps} of seed {seed}")
+            os.fsync(file.fileno())
+        forget(path)
+        self.assertEqual(path.read_bytes(), bytes(model))
+
+    def test_fio_verifies_what_it_writes(self):
+        harness.need_command("fio")
+        self.attach_writable()
+        for name, *options in (("direct", "--direct=1", "--iodepth=16", "--ioengine=libaio"), ("buffered", "--fsync=64")):
+            run = subprocess.run(["fio", f"--name={name}", f"--directory={self.tree}", "--size=48M", "--rw=randwrite",
+                                  "--bsrange=4k-64k", "--verify=crc32c", "--verify_fatal=1", "--time_based",
+                                  f"--runtime={SECONDS}", "--randrepeat=0", *options], capture_output=True, text=True, check=False,
+                                 cwd=self.folder)
+            self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.dadi("detach", "work")
+        self.assert_sound()
+
+    def test_deleted_files_give_their_room_back_when_they_are_trimmed(self):
+        harness.need_command("fstrim")
+        self.attach_writable("--writable-form", "sparse")
+        room = lambda: sum(path.stat().st_blocks * 512 for path in (self.folder / "changes").iterdir())
+        (self.tree / "large").write_bytes(os.urandom(32 << 20))
+        os.sync()
+        self.assertGreater(room(), 32 << 20)
+        (self.tree / "large").unlink()
+        os.sync()
+        subprocess.run(["fstrim", self.tree], check=True)
+        os.sync()
+        self.assertLess(room(), 4 << 20)
+
+
+class Crashes(Written):
+    def write_until_it_fails(self, seed, synced):
+        """Files of random content, each synced and then noted, between others that are not."""
+        rng = random.Random(seed)
+        root = self.tree / "new"
+        try:
+            root.mkdir(exist_ok=True)
+            for i in range(1_000_000):
+                name = f"{seed}-{i}"
+                data = rng.randbytes(rng.randrange(40_000))
+                with open(root / f"{name}.unsynced", "wb") as file:
+                    file.write(data[::-1])
+                write_synced(root / name, data)
+                folder = os.open(root, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
+                synced[name] = hashlib.sha256(data).hexdigest()
+                if i % 5 == 4:
+                    (root / f"{seed}-{i - 3}.unsynced").unlink()
+        except OSError as error:
+            self.assertIn(error.errno, (errno.EIO, errno.EROFS, errno.EUCLEAN), error)
+
+    def assert_synced(self, synced):
+        for name, digest in synced.items():
+            self.assertEqual(sha256(self.tree / "new" / name), digest, name)
+
+    def test_a_killed_dadid_loses_nothing_that_was_synced_and_its_file_system_is_repaired(self):
+        synced = {}
+        for form in ("append", "sparse"):
+            synced.clear()
+            for i in range(ROUNDS):
+                self.attach_writable("--writable-form", form, at=form)
+                self.assert_synced(synced)
+                if i == ROUNDS - 1:
+                    break
+                writer = threading.Thread(target=self.write_until_it_fails, args=(f"{form}{i}", synced))
+                writer.start()
+                time.sleep(1 + random.Random(i).random())
+                self.kill_server("work")
+                writer.join(timeout=60)
+                self.assertFalse(writer.is_alive())
+                self.assertGreater(len(synced), 3)
+                self.attach_writable(at=form)
+                self.assertIn("not unmounted cleanly: e2fsck", self.said)
+                if os.environ.get("DADI_LONG"):
+                    print(form, i, len(synced), self.said.strip().splitlines())
+                self.assert_synced(synced)
+                self.dadi("detach", "work")
+                self.assert_sound(at=form)
+            self.dadi("detach", "work")
+        self.assert_nothing_is_left()
+
+    def test_without_e2fsck_what_was_not_unmounted_is_not_mounted(self):
+        harness.need_command("unshare")
+        self.attach_writable()
+        write_synced(self.tree / "new", b"new\n")
+        self.kill_server("work")
+        self.dadi("detach", "work")
+        if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("there can be no other mounts here")
+        hide = "".join(f"test ! -e {folder}/e2fsck || mount --bind /dev/null {folder}/e2fsck; "
+                       for folder in ("/sbin", "/usr/sbin", "/usr/local/sbin", "/bin", "/usr/bin", "/usr/local/bin"))
+        command = f"{hide} exec {harness.BINARY} attach --name work --writable=changes --mount tree oci:image"
+        run = subprocess.run(["unshare", "-m", "sh", "-c", command], env=self.env, cwd=self.folder, capture_output=True, text=True,
+                             check=False)
+        self.assertEqual(run.returncode, HOST_LACKS, run.stderr)
+        self.assertIn("hint: install e2fsprogs", run.stderr)
+        self.assert_nothing_is_left()
+        self.attach_writable()
+        self.assertEqual((self.tree / "new").read_text(), "new\n")
+
+    def test_a_full_layer_is_enospc_and_what_was_synced_stays(self):
+        for form in ("append", "sparse"):
+            with self.subTest(form):
+                self.attach_writable("--writable-size", "24M", "--writable-form", form, at=form)
+                synced = {}
+                (self.tree / "new").mkdir()
+                os.sync()
+                with self.assertRaises(OSError) as failed:
+                    for i in range(100):
+                        data = random.Random(i).randbytes(1_000_000)
+                        write_synced(self.tree / f"new/{i}", data)
+                        synced[str(i)] = hashlib.sha256(data).hexdigest()
+                self.assertEqual(failed.exception.errno, errno.ENOSPC)
+                self.assertGreater(len(synced), 10)
+                for name in synced:
+                    forget(self.tree / "new" / name)
+                self.assert_synced(synced)
+                log, = (self.state / "dadi/devices").glob("*/log")
+                self.assertIn("exceed its limit", log.read_text())
+                self.dadi("detach", "work", status=None)
+                self.dadi("detach", "--lazy", "work", status=None)
+                self.wait_until(lambda: not self.servers())
+                self.attach_writable("--writable-size", "100M", at=form)
+                self.assert_synced(synced)
+                (self.tree / "new/more").write_bytes(bytes(5_000_000))
+                os.sync()
+                self.dadi("detach", "work")
+                self.assert_sound(at=form)
+
+    def test_writing_and_syncing_with_little_memory_ends(self):
+        memory = pathlib.Path("/sys/fs/cgroup/memory")
+        if not memory.is_dir():
+            memory = pathlib.Path("/sys/fs/cgroup")
+        group = memory / f"dadi-test-{os.getpid()}"
+        try:
+            group.mkdir()
+            self.addCleanup(group.rmdir)
+            limit = next(path for path in (group / "memory.limit_in_bytes", group / "memory.max") if path.exists())
+            limit.write_text(str(24 << 20))
+        except (OSError, StopIteration) as error:
+            self.skipTest(f"no control group for memory: {error}")
+        self.attach_writable()
+        score = pathlib.Path(f"/proc/{self.listed('work')['pid']}/oom_score_adj").read_text()
+        log, = (self.state / "dadi/devices").glob("*/log")
+        if has_capability(CAP_SYS_RESOURCE):
+            self.assertEqual(score, "-900\n")
+            self.assertNotIn("PR_SET_IO_FLUSHER", log.read_text())
+        else:
+            print("without CAP_SYS_RESOURCE dadid is not protected from a lack of memory")
+            self.assertIn("PR_SET_IO_FLUSHER: Operation not permitted", log.read_text())
+        command = (f"echo $$ > {group}/cgroup.procs && exec dd if=/dev/urandom of={self.tree}/large bs=1M count=128 "
+                   "conv=fsync status=none")
+        subprocess.run(["sh", "-c", command], check=True, timeout=120)
+        self.assertEqual((self.tree / "large").stat().st_size, 128 << 20)
+        expected = sha256(self.tree / "large")
+        self.dadi("detach", "work")
+        self.attach_writable()
+        self.assertEqual(sha256(self.tree / "large"), expected)
+        self.dadi("detach", "work")
+        self.assert_sound()
+
+    def test_sigterm_flushes_what_was_written_to_the_device(self):
+        device = self.attach_writable(mount=None)
+        with open(device, "r+b", buffering=0) as file:
+            file.seek(100 << 20)
+            file.write(b"written\n" * 512)
+            os.fsync(file.fileno())
+        os.kill(self.listed("work")["pid"], 15)
+        self.wait_until(lambda: not self.servers())
+        self.dadi("detach", "work")
+        with open(self.attach_writable(mount=None), "rb") as file:
+            file.seek(100 << 20)
+            self.assertEqual(file.read(4096), b"written\n" * 512)
+        self.assertEqual(json.loads(self.dadi("stats", "--json", "work").text)[0]["writable"]["data"], 4096)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,77 @@
+# What attachments with the nbd backend promise that are written to: in the guest, after attach.sh.
+
+sum() { sha256sum <$1; }
+is_writable() { grep -q "^$device /mnt/w ext4 rw,nosuid,nodev" /proc/mounts; }
+# Of ext4 without a journal, sync writes some after it has flushed.
+flush() { sync; dd if=/dev/null of=$device conv=fsync,notrunc 2>/run/log; }
+is_new() { [ "$(sum /mnt/w/new)" = "$new" ] && [ ! -e /mnt/w/data/small1 ]; }
+
+step write
+dmesg -c >/dev/null
+device=$(dadi attach --backend nbd --timeout 3 --name w --writable=/tmp/changes --mount /mnt/w $image 2>/run/log) ||
+  fail "attach: $?"
+is_writable || fail "$(grep nbd /proc/mounts)"
+[ "$(cat /sys/block/nbd0/queue/write_cache)" = "write back" ] || fail "it does not flush"
+[ $(cat /sys/block/nbd0/queue/discard_max_bytes) != 0 ] || fail "it does not trim"
+head -c 3000000 /dev/urandom >/mnt/w/new
+rm /mnt/w/data/small1
+flush
+new=$(sum /mnt/w/new)
+drop_caches; is_new || fail "other bytes"
+errors
+
+step write-killed
+kill -9 $(pid_of)
+until_true 60 is_state w dead || fail "$(dadi ps)"
+dadi attach --name w --mount /mnt/w $image 2>/tmp/error; [ $? = 9 ] || fail "taken over without its layer"
+dadi attach --name w --writable=/tmp/changes --mount /mnt/w $image >/dev/null 2>/run/log || fail "take over: $?"
+drop_caches; is_new || fail "other bytes after it"
+echo more >/mnt/w/more; flush
+errors
+
+step write-upgrade
+count() { local i=0; while [ ! -e /tmp/enough ]; do i=$((i + 1)); echo $i >/mnt/w/count; sync; echo $i >/tmp/count; done; }
+counted() { [ $(cat /tmp/count 2>/dev/null || echo 0) -ge $1 ]; }
+count & counter=$!
+until_true 60 counted 3 || fail "no writes"
+for i in 1 2; do
+  dadi upgrade w 2>/run/log || fail "upgrade: $?"
+  until_true 60 counted $(($(cat /tmp/count) + 3)) || fail "writes do not go on"
+done
+touch /tmp/enough; wait $counter
+drop_caches
+[ "$(cat /mnt/w/count)" = "$(cat /tmp/count)" ] || fail "other bytes after it"
+is_new || fail "other bytes after it"
+errors
+
+step write-unflushed
+dd if=/dev/urandom of=/mnt/w/late bs=64k count=16 oflag=direct 2>/run/log || fail "dd: $?"
+kill -9 $(pid_of)
+until_true 60 is_state w dead || fail "$(dadi ps)"
+dadi attach --name w --writable=/tmp/changes --mount /mnt/w $image >/dev/null 2>/tmp/error
+[ $? = 8 ] || fail "what it believes to have written is not there, but it was taken over: $(cat /tmp/error)"
+grep -q 'not flushed' /tmp/error || fail "$(cat /tmp/error)"
+before=$(cut -d. -f1 /proc/uptime)
+dadi detach w 2>/run/log || fail "detach: $?"
+[ $(($(cut -d. -f1 /proc/uptime) - before)) -lt 60 ] || fail "the detach waited for a successor"
+until_true 30 nothing_left || fail "$(ps; ls -R /run/dadi; cat /sys/block/nbd0/size)"
+dadi attach --backend nbd --name w --writable=/tmp/changes --mount /mnt/w $image >/dev/null 2>/tmp/error ||
+  fail "attach: $(cat /tmp/error)"
+grep -q 'not unmounted cleanly: e2fsck' /tmp/error || fail "$(cat /tmp/error)"
+is_new || fail "other bytes after it"
+[ "$(cat /mnt/w/more)" = more ] || fail "other bytes after it"
+
+step write-detach
+dmesg -c >/dev/null
+head -c 2000000 /dev/urandom >/mnt/w/last
+last=$(sum /mnt/w/last)
+dadi detach w 2>/run/log || fail "detach: $?"
+until_true 30 nothing_left || fail "$(ps; ls -R /run/dadi; cat /sys/block/nbd0/size)"
+dadi attach --backend nbd --name w --writable=/tmp/changes $image >/dev/null 2>/run/log || fail "attach: $?"
+e2fsck -fn $device >/run/log 2>&1 || fail "the file system is faulty"
+dadi detach w 2>/run/log || fail "detach: $?"
+dadi attach --backend nbd --name w --writable=/tmp/changes --mount /mnt/w $image >/dev/null 2>/run/log || fail "attach: $?"
+[ "$(sum /mnt/w/last)" = "$last" ] || fail "other bytes after it"
+dadi detach w 2>/run/log || fail "detach: $?"
+until_true 30 nothing_left || fail "$(ps; ls -R /run/dadi; cat /sys/block/nbd0/size)"
+errors
