@@ -233,6 +233,11 @@ Command& Command::arguments(const std::string& name, std::vector<std::string>& v
   return added(app_->add_option(name, values, help)->required());
 }
 
+Command& Command::trailing_arguments(const std::string& name, std::vector<std::string>& values,
+                                     const std::string& help) {
+  return added(app_->add_option(name, values, help));
+}
+
 Command& Command::option(const std::string& names, std::string& value, const std::string& placeholder,
                          const std::string& help) {
   return added(app_->add_option(names, value, help)->type_name(placeholder)->capture_default_str());

@@ -29,6 +29,8 @@ class Command {
   Command& optional_argument(const std::string& name, std::string& value, const std::string& help);
   // One or more.
   Command& arguments(const std::string& name, std::vector<std::string>& values, const std::string& help);
+  // Any number, of another program's command line. What begins with a dash stands behind "--".
+  Command& trailing_arguments(const std::string& name, std::vector<std::string>& values, const std::string& help);
 
   // "--name" or "-n,--name"; `placeholder` stands for the value in help.
   Command& option(const std::string& names, std::string& value, const std::string& placeholder,

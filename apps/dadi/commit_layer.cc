@@ -24,7 +24,7 @@ Result<void> require_clean(const BlockReader& device, const ReadContext& context
   const auto incompatible = load_le<std::uint32_t>(raw, layout::super::kIncompatible);
   const auto refuse = [](const char* what) {
     return Error::corruption("its file system {}", what)
-        .with_hint("serve it (dadi serve --writable=DIR …) and let e2fsck -p repair it first");
+        .with_hint("attach it once more with --mount, which has e2fsck repair it");
   };
   if ((state & layout::super::kStateErrors) != 0) return refuse("has errors");
   if ((state & layout::super::kStateClean) == 0) return refuse("was not cleanly unmounted");
@@ -61,26 +61,26 @@ Result<Floor> floor_below(Session& session, const OpenImage& image, lsmt::Sector
   return floor;
 }
 
-Result<Floor> floor_of(Session& session, const OpenImage& below, const lsmt::WritableLayer& upper,
+Result<Floor> floor_of(Session& session, const OpenImage& below, const ChangedDevice& changed,
                        const CommitOptions& options) {
-  lsmt::SectorSet written = upper.own_sectors();
-  if (options.squash > 0) return floor_below(session, below, std::move(written), options.squash);
+  if (options.squash > 0) return floor_below(session, below, changed.written, options.squash);
   return Floor{
-      .device = below.device, .parent = below.device->top().uuid, .written = std::move(written), .layers_kept = {}};
+      .device = below.device, .parent = below.device->top().uuid, .written = changed.written, .layers_kept = {}};
 }
 
 }  // namespace
 
-Result<void> commit_layer(Session& session, const OpenImage& below, const lsmt::WritableLayer& upper, NewImage& image,
-                          const CommitOptions& options) {
+Result<void> commit_layer(Session& session, const OpenImage& below, const ChangedDevice& changed, NewImage& image,
+                          const CommitOptions& options, const std::function<void()>& read) {
   if (!below.stored)
     return Error::unsupported("the image below is block layers alone, without a manifest and a config");
-  DADI_CHECK(require_clean(upper, session.read_context()));
+  DADI_CHECK(require_clean(*changed.device, session.read_context()));
   const oci::SelectedImage& base = below.stored->image;
-  DADI_TRY(const Floor floor, floor_of(session, below, upper, options));
+  DADI_TRY(const Floor floor, floor_of(session, below, changed, options));
   const pipeline::DeviceLayerOptions layer_options{
       .parent = floor.parent, .message = options.message, .family = oci::family_of(base.manifest.media_type)};
-  DADI_TRY(const auto layer, image.write_layer(upper, floor.device.get(), floor.written, layer_options));
+  DADI_TRY(const auto layer, image.write_layer(*changed.device, floor.device.get(), floor.written, layer_options));
+  read();
   pipeline::Derivation derivation{.layers_kept = floor.layers_kept, .config = options.config};
   if (layer) {
     derivation.added.push_back(

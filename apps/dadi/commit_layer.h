@@ -2,11 +2,13 @@
 // found the two.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "apps/dadi/new_image.h"
 #include "apps/image/image_device.h"
-#include "libformat/lsmt/writable_layer.h"
+#include "libformat/lsmt/sector_set.h"
 
 namespace dadi {
 
@@ -16,13 +18,20 @@ struct CommitOptions {
   unsigned squash = 0;  // topmost layers of the image that the new one takes the place of, too
 };
 
-// Adds what `upper`, a layer on top of `below`, holds differently to the image in `image`, which is published. Both
-// stay as they are, and nobody may write meanwhile. Of the base nothing is read but what was overwritten, and the
-// layers that the destination lacks. Without a difference there is no layer, which is noted.
+// The device that a writable layer makes of the image below it.
+struct ChangedDevice {
+  std::shared_ptr<const BlockReader> device;
+  lsmt::SectorSet written;  // that the layer holds
+};
+
+// Adds what `changed`, on top of `below`, holds differently to the image in `image`, which is published. Both stay as
+// they are, and nobody may write until `read` is called, which is when all of it was read. Of the base nothing is read
+// but what was overwritten, and the layers that the destination lacks. Without a difference there is no layer, which is
+// noted.
 //
 // Errors: unsupported (`below` has no manifest); corruption (an ext4 file system that is not cleanly unmounted);
 // invalid_argument (fewer layers than are to be squashed); those of NewImage and derive_image().
-Result<void> commit_layer(Session& session, const OpenImage& below, const lsmt::WritableLayer& upper, NewImage& image,
-                          const CommitOptions& options);
+Result<void> commit_layer(Session& session, const OpenImage& below, const ChangedDevice& changed, NewImage& image,
+                          const CommitOptions& options, const std::function<void()>& read);
 
 }  // namespace dadi

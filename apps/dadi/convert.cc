@@ -2,6 +2,7 @@
 #include "libconvert/pipeline/convert.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <thread>
 
@@ -11,8 +12,11 @@
 #include "apps/dadi/compression.h"
 #include "apps/dadi/conversion_cache.h"
 #include "apps/dadi/large_pages.h"
+#include "apps/dadi/optimize_progress.h"
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/table.h"
+#include "apps/dadi/trace_file.h"
+#include "libconvert/oci/staging.h"
 #include "libconvert/registry/image_store.h"
 #include "libformat/base/bytes.h"
 #include "libformat/blob/file_blob.h"
@@ -31,6 +35,8 @@ struct ConvertCommand {
   std::string media_types;
   std::string digest_file;
   bool referrer = false;
+  std::string trace;  // a file
+  bool layout = false;
   unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
   bool dry_run = false;
   ConversionCacheOptions cache;
@@ -81,6 +87,9 @@ Result<pipeline::ConvertOptions> parse_options(Session& session, const ConvertCo
     options.media_types = oci::Family::kOci;
     options.referrer = true;
   }
+  if (command.layout && command.trace.empty()) return Error::invalid_argument("--layout is by a trace: --trace FILE");
+  if (!command.trace.empty() && (command.all_platforms || command.referrer))
+    return Error::invalid_argument("a trace is of one image, which has a name of its own");
   options.jobs = command.jobs;
   options.stop = session.stop();
   return options;
@@ -154,12 +163,46 @@ Result<oci::Reference> destination_of(const ConvertCommand& command, const oci::
   return to;
 }
 
+// Converts in a folder for temporary files, and puts the result where it belongs with the trace on top.
+Result<pipeline::ConvertResult> convert_with_trace(Session& session, const ConvertCommand& command,
+                                                   const std::vector<trace::Read>& trace,
+                                                   const oci::ImageSource& source, oci::ImageDestination& destination,
+                                                   const pipeline::ConvertOptions& options) {
+  std::error_code failed;
+  const auto parent = std::filesystem::temp_directory_path(failed);
+  if (failed) return Error::from_errno(failed.value(), "the system's temporary folder");
+  DADI_TRY(const auto folder, oci::StagingFolder::create(parent));
+  DADI_TRY(const oci::Reference there, oci::parse_reference("oci:" + (folder.path() / "image").string()));
+  DADI_TRY(const auto staged, oci::open_destination(there));
+  ConvertProgress observer(session);
+  DADI_TRY(pipeline::ConvertResult result, pipeline::convert(source, *staged, options, observer));
+  pipeline::ConvertedImage& image = result.images.front();
+  pipeline::OptimizeOptions laying_out;
+  laying_out.platform = image.platform;
+  laying_out.level = options.compression.level;
+  laying_out.jobs = options.jobs;
+  laying_out.stop = options.stop;
+  if (!command.layout)
+    for (const pipeline::ConvertedLayer& layer : image.layers) laying_out.kept.insert(layer.result.digest);
+  DADI_TRY(const auto converted, oci::open_source(there));
+  OptimizeProgress progress(session);
+  DADI_TRY(const auto done, pipeline::optimize(*converted, destination, trace, laying_out, progress));
+  note_left_out(session, done.left_out);
+  result.root = image.manifest = done.root;
+  for (std::size_t i = 0; i < done.layers.size(); ++i) image.layers[i].result = done.layers[i].result;
+  return result;
+}
+
 Result<void> run_convert(Session& session, const ConvertCommand& command) {
   prefer_large_pages();
   DADI_TRY(pipeline::ConvertOptions options, parse_options(session, command));
   DADI_TRY(const oci::Reference from, parse_image_reference(session, command.source));
   const registry::Access access = registry_access(session, command.registry);
   DADI_TRY(const auto source, registry::open_source(from, access));
+  std::vector<trace::Read> trace;
+  if (!command.trace.empty()) {
+    DADI_TRY(trace, load_trace_file(command.trace, session.read_context()));
+  }
   if (command.dry_run) return show_plan(session, *source, options);
   DADI_TRY(oci::Reference to, destination_of(command, from));
   DADI_TRY(const OpenedConversionCache cache, open_conversion_cache(session, command.cache, access));
@@ -169,7 +212,9 @@ Result<void> run_convert(Session& session, const ConvertCommand& command) {
     writing.mount_from = cache.from->repository;
   DADI_TRY(const auto destination, registry::open_destination(to, writing).context("{}", to.to_string()));
   ConvertProgress observer(session);
-  DADI_TRY(const pipeline::ConvertResult result, pipeline::convert(*source, *destination, options, observer));
+  DADI_TRY(const pipeline::ConvertResult result,
+           command.trace.empty() ? pipeline::convert(*source, *destination, options, observer)
+                                 : convert_with_trace(session, command, trace, *source, *destination, options));
   if (!command.digest_file.empty()) {
     DADI_CHECK(replace_file(command.digest_file, as_bytes(result.root.digest.to_string() + "\n")));
   }
@@ -187,7 +232,8 @@ void add_convert(CommandLine& line, Session& session) {
                           "dadi convert oci:debian oci:debian-dadi\n"
                           "dadi convert --compression zstd --block-size 16K oci:debian oci:debian-small\n"
                           "dadi convert docker-archive:saved.tar oci-archive:saved-dadi.tar\n"
-                          "dadi convert --referrer docker://localhost:5000/debian:12");
+                          "dadi convert --referrer docker://localhost:5000/debian:12\n"
+                          "dadi convert --trace app.trace --layout oci:debian oci:debian-laid-out");
   command.argument("SRC", options.source, "Image, as in oci:DIR:TAG or docker-archive:FILE")
       .optional_argument("DST", options.destination, "Where the result goes, as in oci:DIR:TAG or oci-archive:FILE")
       .option("--platform", options.platform, "OS/ARCH",
@@ -200,6 +246,8 @@ void add_convert(CommandLine& line, Session& session) {
   command.option("--media-types", options.media_types, "FAMILY", "oci or docker; default: those of the source")
       .one_of({"oci", "docker"})
       .flag("--referrer", options.referrer, "The result lies beside SRC, and is found by its name")
+      .option("--trace", options.trace, "FILE", "A trace of the result, to put on top: what a start reads")
+      .flag("--layout", options.layout, "Lay the result out by it, as dadi optimize does")
       .option("--digestfile", options.digest_file, "FILE", "Also write the result's digest to a file")
       .option("-j,--jobs", options.jobs, "N", "Threads that compress; changes no byte of the result")
       .at_least(1)

@@ -5,6 +5,7 @@
 #include "apps/dadi/printable.h"
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/table.h"
+#include "apps/image/carried_trace.h"
 #include "libconvert/oci/converted.h"
 #include "libformat/base/bytes.h"
 
@@ -199,6 +200,23 @@ void print_layers(Session& session, const std::vector<BlockLayer>& layers) {
   session.out().text(table.render());
 }
 
+// Puts the trace that the image carries into `object`, and gives it for people; "" if there is none. That it cannot be
+// read is no failure.
+std::string describe_trace(Session& session, const StoredImage& stored, Json& object) {
+  const auto layer = trace_layer(stored.image.manifest);
+  if (!layer) return "";
+  Json& told = object["trace"] = descriptor_json(*layer);
+  const auto reads = carried_trace(*stored.source, *layer);
+  if (!reads) {
+    session.note(fmt::format("the image's trace: {}", reads.error().message()));
+    return "there is one, and it cannot be used";
+  }
+  const Bytes bytes = trace::total(*reads);
+  told["reads"] = reads->size();
+  told["bytes"] = bytes.value;
+  return fmt::format("{}, {}", format_count(reads->size(), "read"), format_size(bytes));
+}
+
 Result<void> inspect_blocks(Session& session, const InspectOptions& options) {
   DADI_TRY(BlockImage image, open_block_image(session, options.image));
   Bytes stored;
@@ -207,6 +225,8 @@ Result<void> inspect_blocks(Session& session, const InspectOptions& options) {
   if (image.stored) object.update(image_json(image.stored->image));
   object["size"] = stored.value;
   object["uuid_chain"] = chain_holds(image.layers);
+  std::string trace;
+  if (image.stored) trace = describe_trace(session, *image.stored, object);
   object["layers"] = Json::array();
   for (const BlockLayer& layer : image.layers) object["layers"].push_back(layer_json(layer));
 
@@ -228,8 +248,9 @@ Result<void> inspect_blocks(Session& session, const InspectOptions& options) {
   out.print("stored        {} in {}\n", format_size(stored), format_count(layers.size(), "layer"));
   out.print("virtual size  {}, {} segments when merged\n", format_size(to_bytes(device->size())),
             device->index().segments());
-  out.print("UUID chain    {}\n\n",
-            chain_holds(layers) ? "every layer names the one below it" : "broken, or not stated");
+  out.print("UUID chain    {}\n", chain_holds(layers) ? "every layer names the one below it" : "broken, or not stated");
+  if (!trace.empty()) out.print("trace         {}\n", trace);
+  out.print("\n");
   print_layers(session, layers);
   return {};
 }

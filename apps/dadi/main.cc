@@ -42,6 +42,8 @@ void add_commands(CommandLine& line, Session& session) {
   add_doctor(line, session);
   add_cache(line, session);
   add_trace(line, session);
+  add_optimize(line, session);
+  add_record(line, session);
   add_zfile(line, session);
   add_version(line, session);
 }

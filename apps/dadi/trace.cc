@@ -11,8 +11,8 @@
 #include "apps/dadi/printable.h"
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/table.h"
+#include "apps/dadi/trace_file.h"
 #include "apps/image/traced_places.h"
-#include "libformat/blob/file_blob.h"
 #include "libfs/ext4/file_map.h"
 
 namespace dadi {
@@ -28,15 +28,6 @@ struct TraceOptions {
   std::string output;
   unsigned seen_in = 1;
 };
-
-Result<Reads> load(Session& session, const std::string& path) {
-  DADI_TRY(const auto file, FileBlob::open(path));
-  if (file->size().value > trace::kHeaderSize + trace::kMostReads * trace::kReadSize) {
-    return Error::exhausted("{} has {}, more than any trace", path, format_size(file->size()));
-  }
-  DADI_TRY(const auto data, read_range(*file, {0}, file->size(), session.read_context()));
-  return trace::decode(data).context("{}", path);
-}
 
 struct LayerReads {
   std::uint64_t reads = 0;
@@ -122,7 +113,7 @@ std::string layers_table(const std::map<std::uint32_t, LayerReads>& layers) {
 }
 
 Result<void> show(Session& session, const TraceOptions& options) {
-  DADI_TRY(const Reads reads, load(session, options.file));
+  DADI_TRY(const Reads reads, load_trace_file(options.file, session.read_context()));
   const auto layers = by_layer(reads);
   std::vector<FileReads> files;
   const bool with_files = !options.image.reference.empty();
@@ -168,7 +159,7 @@ Result<void> merge(Session& session, const TraceOptions& options) {
   DADI_CHECK(check_replaceable(options.output));
   std::vector<Reads> traces;
   for (const std::string& file : options.files) {
-    DADI_TRY(traces.emplace_back(), load(session, file));
+    DADI_TRY(traces.emplace_back(), load_trace_file(file, session.read_context()));
   }
   const Reads merged = trace::merge(traces, options.seen_in);
   DADI_TRY(const auto data, trace::encode(merged));

@@ -107,6 +107,7 @@ Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
   device_ = std::move(image.device);
   lazy_ = std::move(image.lazy);
   replay_ = std::move(image.replay);
+  place_ = std::move(image.place);
   if (::chdir("/") != 0) return Error::from_errno(errno, "/");
   return {};
 }
@@ -115,7 +116,8 @@ Result<void> Daemon::open_layer(const attach::WritableSpec& spec) {
   const UpperOptions options{
       .folder = spec.folder,
       .form = spec.form == "sparse" ? lsmt::WritableForm::kSparse : lsmt::WritableForm::kAppendOnly,
-      .limit = spec.limit};
+      .limit = spec.limit,
+      .image = place_};
   DADI_TRY(WritableUpper upper, WritableUpper::open(options, device_, [this](std::string_view text) {
              log_.info(text);
              state_.notes.emplace_back(text);
@@ -131,8 +133,8 @@ std::shared_ptr<const BlockReader> Daemon::served() const {
 
 // For a device that was there before, whose dadid died: only if nothing is missing that its users believe they wrote.
 Result<void> Daemon::make_writer() {
-  writer_ = std::make_shared<ObservedWriter>(upper_->layer(),
-                                             [&log = log_](const Error& error) { log.frequent_error(error.message()); });
+  writer_ = std::make_shared<ObservedWriter>(
+      upper_->layer(), [&log = log_](const Error& error) { log.frequent_error(error.message()); });
   if (!backend_->survives) return {};
   DADI_TRY(auto ledger, attach::WriteLedger::open(folder_.writes_path(), writer_));
   const bool orphaned = folder_.state().has_value() && inherited_.is_null();

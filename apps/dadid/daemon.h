@@ -7,6 +7,7 @@
 
 #include "apps/dadid/handover.h"
 #include "apps/dadid/log.h"
+#include "apps/image/image_place.h"
 #include "apps/image/lazy_blobs.h"
 #include "apps/image/writable_upper.h"
 #include "libformat/base/result.h"
@@ -60,6 +61,7 @@ class Daemon {
   UniqueFd wake_;                    // an eventfd: the end, from a signal or because the device is gone
   std::shared_ptr<LazyBlobs> lazy_;  // of an image on a registry
   std::shared_ptr<runtime::ImageDevice> device_;
+  ImagePlace place_;                             // where it is found again
   std::optional<WritableUpper> upper_;           // on top of it, if it is written to
   std::shared_ptr<BlockWriter> writer_;          // of that
   std::unique_ptr<runtime::Replay> replay_;      // of an image that carries a trace

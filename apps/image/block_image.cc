@@ -1,5 +1,6 @@
 #include "apps/image/block_image.h"
 
+#include "apps/image/carried_trace.h"
 #include "apps/image/runtime_config.h"
 #include "libconvert/oci/converted.h"
 #include "libconvert/registry/image_store.h"
@@ -48,19 +49,8 @@ Result<std::vector<FoundLayer>> layers_of(const oci::Reference& reference) {
 Result<FoundLayer> open_upper(const RuntimeConfig::Upper& upper) {
   FoundLayer layer;
   layer.name = upper.data.string();
-  DADI_TRY(auto data, FileBlob::open(upper.data));
-  const auto open = [&]() -> Result<lsmt::LayerReader> {
-    DADI_TRY(const auto raw, read_range(*data, {0}, {lsmt::kHeaderSize}));
-    DADI_TRY(const lsmt::Header header, lsmt::decode_header(raw));
-    if (header.flags == lsmt::kSparseHeader) {
-      const auto discards = FileBlob::open(upper.data.parent_path() / lsmt::kDiscardsName);
-      return lsmt::LayerReader::open_sparse(data, discards ? SharedBlob(*discards) : nullptr);
-    }
-    DADI_TRY(const SharedBlob index, FileBlob::open(upper.index));
-    return lsmt::LayerReader::open_append_only(data, index);
-  };
-  DADI_TRY(layer.writable, open().context("upper {}", layer.name));
-  layer.blob = std::move(data);
+  DADI_TRY(layer.writable, read_writable_layer(upper.data, upper.index).context("upper {}", layer.name));
+  layer.blob = layer.writable->blob();
   return layer;
 }
 
@@ -158,10 +148,21 @@ Result<FoundImage> find_block_image(const oci::Reference& reference, const std::
     }
     DADI_TRY(image.stored, open_converted_image(reference, platform, notes, access));
     DADI_TRY(image.layers, layers_of(*image.stored, image.lazy.get(), access.stop));
-    const oci::Descriptor& top = image.stored->image.manifest.layers.back();
-    if (oci::form_of(top) == oci::LayerForm::kAcceleration) image.trace = top;
+    image.trace = trace_layer(image.stored->image.manifest);
   }
   return image;
+}
+
+Result<lsmt::LayerReader> read_writable_layer(const std::filesystem::path& data, const std::filesystem::path& index) {
+  DADI_TRY(auto file, FileBlob::open(data));
+  DADI_TRY(const auto raw, read_range(*file, {0}, {lsmt::kHeaderSize}));
+  DADI_TRY(const lsmt::Header header, lsmt::decode_header(raw));
+  if (header.flags == lsmt::kSparseHeader) {
+    const auto discards = FileBlob::open(data.parent_path() / lsmt::kDiscardsName);
+    return lsmt::LayerReader::open_sparse(std::move(file), discards ? SharedBlob(*discards) : nullptr);
+  }
+  DADI_TRY(const SharedBlob log, FileBlob::open(index));
+  return lsmt::LayerReader::open_append_only(std::move(file), log);
 }
 
 Result<BlockImage> open_block_image(FoundImage found, const ReadContext& context) {

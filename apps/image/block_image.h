@@ -1,6 +1,7 @@
 // From a reference to a stack of block layers: what dadi and dadid share.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -61,6 +62,10 @@ struct FoundImage {
 // Errors: unsupported (an ordinary image), not_found, those of the store.
 Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
                                     const ImageReach& reach);
+
+// A writable layer as its two files hold it, which nobody may write meanwhile. Nothing is mended.
+// Errors: those of opening the files; corruption.
+Result<lsmt::LayerReader> read_writable_layer(const std::filesystem::path& data, const std::filesystem::path& index);
 
 // One layer of a device, opened.
 struct BlockLayer {

@@ -2,7 +2,7 @@
 
 #include <future>
 
-#include "libconvert/oci/acceleration_layer.h"
+#include "apps/image/carried_trace.h"
 #include "libformat/blob/file_blob.h"
 
 namespace dadi {
@@ -11,12 +11,6 @@ namespace {
 constexpr Bytes kReplayed{256U << 20};  // at most, of what is stored
 
 using Reads = std::vector<trace::Read>;
-
-Result<Reads> load_trace(const oci::ImageSource& source, const oci::Descriptor& layer) {
-  DADI_TRY(auto archive, oci::read_document(source, layer, oci::kAccelerationLayerLimit));
-  DADI_TRY(const auto data, oci::trace_of(std::move(archive)));
-  return trace::decode(data);
-}
 
 }  // namespace
 
@@ -27,7 +21,7 @@ Result<OpenImage> open_image_device(const oci::Reference& reference, const std::
   const bool replayed = image.trace && image.lazy && reach.lazy.replay && reach.lazy.cached && !options.recorder;
   std::future<Result<Reads>> trace;  // on its way while the layers are opened
   if (replayed)
-    trace = std::async(std::launch::async, [&image] { return load_trace(*image.stored->source, *image.trace); });
+    trace = std::async(std::launch::async, [&image] { return carried_trace(*image.stored->source, *image.trace); });
   std::vector<runtime::DeviceLayer> layers;
   for (FoundLayer& layer : image.layers) {
     if (layer.writable) {

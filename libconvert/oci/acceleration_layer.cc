@@ -19,9 +19,8 @@ constexpr std::uint64_t kTarBlock = 512;
 
 std::vector<std::byte> acceleration_layer(std::span<const std::byte> trace) {
   const auto header = TarWriter::header(kName, {trace.size()}, '0', kMode);
-  std::vector<std::byte> layer(header.begin(), header.end());
-  layer.insert(layer.end(), trace.begin(), trace.end());
-  layer.resize(round_up(layer.size(), kTarBlock) + 2 * kTarBlock);
+  std::vector<std::byte> layer(round_up(header.size() + trace.size(), kTarBlock) + 2 * kTarBlock);
+  std::ranges::copy(trace, std::ranges::copy(header, layer.begin()).out);
   return layer;
 }
 

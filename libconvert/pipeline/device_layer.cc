@@ -13,8 +13,8 @@ namespace dadi::pipeline {
 
 namespace {
 
-constexpr Sectors kBlock{8};     // what is compared as a whole
-constexpr Sectors kPiece{2048};  // what is read at once
+constexpr Sectors kBlock{8};             // what is compared as a whole
+constexpr Sectors kPieceOfDevice{2048};  // what is read at once
 
 // A device, or none, as one without end: zeros follow, or are all there is.
 class EndlessDevice {
@@ -60,7 +60,7 @@ class Comparison {
     for (Sectors at = range.begin; at < range.end;) {
       if (context_.stop.stop_requested()) return Error::cancelled("stopped");
       DADI_TRY(const Sectors zeros, zeros_until(at, range.end));
-      const Sectors end = zeros > at ? zeros : std::min(range.end, at - at % kPiece + kPiece);
+      const Sectors end = zeros > at ? zeros : std::min(range.end, at - at % kPieceOfDevice + kPieceOfDevice);
       if (zeros <= at) DADI_CHECK(compare_piece(at, end));
       looked_at_ += end - at;
       at = end;
@@ -121,8 +121,8 @@ class Comparison {
   EndlessDevice below_;
   const ReadContext& context_;
   const BytesDone& done_;
-  std::vector<std::byte> mine_ = std::vector<std::byte>(to_bytes(kPiece).value);
-  std::vector<std::byte> theirs_ = std::vector<std::byte>(to_bytes(kPiece).value);
+  std::vector<std::byte> mine_ = std::vector<std::byte>(to_bytes(kPieceOfDevice).value);
+  std::vector<std::byte> theirs_ = std::vector<std::byte>(to_bytes(kPieceOfDevice).value);
   std::vector<DeviceChanges::Run> runs_;
   Sectors data_;
   Sectors looked_at_;
@@ -184,7 +184,7 @@ Result<DeviceLayer> write_device_layer(const BlockReader& device, const DeviceCh
                              .user_tag = user_tag(options.message)};
   DADI_TRY(auto sink, destination.create_blob(kLayerBlobHead));
   DADI_TRY(const auto blob, LayerBlob::create(std::move(sink), info, workers));
-  std::vector<std::byte> buffer(to_bytes(kPiece).value);
+  std::vector<std::byte> buffer(to_bytes(kPieceOfDevice).value);
   Bytes written;
   for (const DeviceChanges::Run& run : changes.runs()) {
     if (context.stop.stop_requested()) return Error::cancelled("stopped");
@@ -194,7 +194,7 @@ Result<DeviceLayer> write_device_layer(const BlockReader& device, const DeviceCh
     }
     for (Sectors at = run.at, end = run.at + run.length; at < end;) {
       if (context.stop.stop_requested()) return Error::cancelled("stopped");
-      const Sectors length = std::min(kPiece, end - at);
+      const Sectors length = std::min(kPieceOfDevice, end - at);
       const auto piece = std::span(buffer).first(to_bytes(length).value);
       DADI_CHECK(device.read_at(at, piece, context));
       DADI_CHECK(blob->layer().write(at, piece));

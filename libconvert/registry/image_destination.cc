@@ -144,6 +144,7 @@ class RegistryDestination final : public oci::ImageDestination {
 
  private:
   Result<bool> look_for(const Digest& digest, Bytes size) {
+    if (staged_.contains(digest, size)) return true;  // of this image
     {
       const std::lock_guard lock(mutex_);
       if (there_.contains(digest)) return true;

@@ -12,7 +12,7 @@ namespace dadi {
 
 namespace {
 
-constexpr std::size_t kWriteSize = std::size_t{1} << 20;  // smaller pieces are gathered up to this
+constexpr std::size_t kGathered = std::size_t{1} << 20;  // smaller pieces are gathered up to this
 
 }  // namespace
 
@@ -33,7 +33,7 @@ Result<void> UnnamedFile::flush() {
 
 Result<void> UnnamedFile::write(std::span<const std::byte> data) {
   pending_.insert(pending_.end(), data.begin(), data.end());
-  if (pending_.size() >= kWriteSize) return flush();
+  if (pending_.size() >= kGathered) return flush();
   return {};
 }
 

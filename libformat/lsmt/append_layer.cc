@@ -10,8 +10,8 @@ namespace dadi::lsmt {
 
 namespace {
 
-constexpr Sectors kSmallFlush{128};    // 64 KiB
-constexpr Sectors kAhead{2048};        // 1 MiB
+constexpr Sectors kSmallFlush{128};  // 64 KiB
+constexpr Sectors kAhead{2048};      // 1 MiB
 
 std::vector<std::byte> index_header(const LayerInfo& info) {
   const auto raw =

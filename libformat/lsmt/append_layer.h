@@ -17,7 +17,8 @@ namespace dadi::lsmt {
 // What was overwritten is punched out of the data file once the records of what overwrote it are durable, and enough
 // has gathered: the file gets longer, but takes no more room. Blocks of the file system in which something is still in
 // use stay. When flushes of little follow each other, zeros are written ahead, so that the file's size need not be made
-// durable each time; what is left of them at the end is cut off. The log is written anew, of what is in use alone, when it has grown to many times that.
+// durable each time; what is left of them at the end is cut off. The log is written anew, of what is in use alone, when
+// it has grown to many times that.
 class AppendLayer final : public WritableLayer {
  public:
   static Result<void> make_files(WritableFolder& folder, const LayerInfo& info);

@@ -11,18 +11,18 @@ namespace dadi::lsmt {
 
 namespace {
 
-constexpr std::array<char, 8> kMagic = {'D', 'A', 'D', 'I', '\0', 'D', 'S', 'C'};
-constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kVersionAt = 8;
-constexpr std::size_t kUuidAt = 16;
+constexpr std::array<char, 8> kLogMagic = {'D', 'A', 'D', 'I', '\0', 'D', 'S', 'C'};
+constexpr std::uint32_t kLogVersion = 1;
+constexpr std::size_t kLogVersionAt = 8;
+constexpr std::size_t kLayerUuidAt = 16;
 
 }  // namespace
 
 std::vector<std::byte> discard_log_header(const LayerInfo& info) {
   std::vector<std::byte> raw(RecordLog::kRecordsAt);
-  std::memcpy(raw.data(), kMagic.data(), kMagic.size());
-  store_le(std::span(raw), kVersionAt, kVersion);
-  std::ranges::copy(info.uuid.raw, raw.begin() + kUuidAt);
+  std::memcpy(raw.data(), kLogMagic.data(), kLogMagic.size());
+  store_le(std::span(raw), kLogVersionAt, kLogVersion);
+  std::ranges::copy(info.uuid.raw, raw.begin() + kLayerUuidAt);
   return raw;
 }
 

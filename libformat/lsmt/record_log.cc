@@ -9,7 +9,7 @@ namespace dadi::lsmt {
 
 namespace {
 
-constexpr std::size_t kRecordsAtOnce = 65536;
+constexpr std::size_t kRecordsRead = 65536;
 constexpr std::uint64_t kLeastGrowth = 256;  // records: 4 KiB
 constexpr std::uint64_t kMostGrowth = 4096;
 
@@ -41,7 +41,7 @@ Result<LogContent> play_log(const BlobReader& file, Sectors limit, bool may_be_t
     return Error::corruption("lsmt log: {} records, more than {}", content.places, kMaxLogRecords);
   std::vector<std::byte> buffer;
   for (std::uint64_t number = 0; number < content.places;) {
-    buffer.resize(std::min<std::uint64_t>(content.places - number, kRecordsAtOnce) * kRecordSize);
+    buffer.resize(std::min<std::uint64_t>(content.places - number, kRecordsRead) * kRecordSize);
     DADI_CHECK(file.read_at({RecordLog::kRecordsAt + number * kRecordSize}, buffer));
     for (auto raw = std::span<const std::byte>(buffer); !raw.empty(); raw = raw.subspan(kRecordSize), ++number) {
       const Record record = decode_record(raw);

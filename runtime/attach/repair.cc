@@ -24,7 +24,7 @@ constexpr std::size_t kSuperblockSize = 1024;
 constexpr std::size_t kMagic = 56;  // offsets in it
 constexpr std::size_t kState = 58;
 constexpr std::size_t kIncompatible = 96;
-constexpr std::uint16_t kExt4Magic = 0xef53;
+constexpr std::uint16_t kMagicOfExt4 = 0xef53;
 constexpr std::uint16_t kUnmounted = 1;           // of the state
 constexpr std::uint16_t kFaulty = 2;              //
 constexpr std::uint32_t kJournalInUse = 1U << 2;  // of the incompatible features: mounted, or not unmounted
@@ -37,7 +37,7 @@ Result<bool> is_unclean(const std::string& device) {
   std::array<std::byte, kSuperblockSize> block;
   const ssize_t n = ::pread(fd.get(), block.data(), block.size(), kSuperblock);
   if (n < 0) return Error::from_errno(errno, "read " + device);
-  if (n != kSuperblockSize || load_le<std::uint16_t>(block, kMagic) != kExt4Magic) return false;
+  if (n != kSuperblockSize || load_le<std::uint16_t>(block, kMagic) != kMagicOfExt4) return false;
   const auto state = load_le<std::uint16_t>(block, kState);
   return (state & kUnmounted) == 0 || (state & kFaulty) != 0 ||
          (load_le<std::uint32_t>(block, kIncompatible) & kJournalInUse) != 0;

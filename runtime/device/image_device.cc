@@ -20,8 +20,7 @@ Bytes piece_for(std::size_t largest_block) {
 }  // namespace
 
 ImageDevice::ImageDevice(DeviceOptions options, Bytes piece, std::unique_ptr<BlockCache> cache,
-                         std::unique_ptr<lsmt::StackReader> stack, std::vector<StoredLayer> stored,
-                         lsmt::LayerInfo top)
+                         std::unique_ptr<lsmt::StackReader> stack, std::vector<StoredLayer> stored, lsmt::LayerInfo top)
     : options_(std::move(options)),
       piece_(piece),
       cache_(std::move(cache)),

@@ -10,7 +10,7 @@ namespace dadi::runtime {
 namespace {
 
 constexpr std::size_t kAtOnce = 16;           // pieces
-constexpr Bytes kWindow{4U << 20};            // of what is stored: soon after one another
+constexpr Bytes kAhead{4U << 20};             // of what is stored: soon after one another
 constexpr Bytes kGap{16U << 10};              // that is fetched rather than asked around
 constexpr unsigned kMostFailuresInARow = 16;  // then nobody answers
 
@@ -61,7 +61,7 @@ std::vector<StoredPiece> plan_replay(std::span<const trace::Read> reads, std::sp
       read.offset += read.size;
       left -= std::min(left, window.back().size);
       in_window += window.back().size;
-      if (in_window < kWindow) continue;
+      if (in_window < kAhead) continue;
       append_joined(window, pieces);
       in_window = {};
     }

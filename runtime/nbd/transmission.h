@@ -20,8 +20,8 @@
 namespace dadi::nbd {
 
 // Reads requests and writes replies; does no I/O with the client of its own, and never waits. A read that memory can
-// answer is answered at once, and so is a small write while nothing else is being worked on. What would wait or take long goes to the workers, whose results collect() turns into
-// replies, in the order in which they come. One thread.
+// answer is answered at once, and so is a small write while nothing else is being worked on. What would wait or take
+// long goes to the workers, whose results collect() turns into replies, in the order in which they come. One thread.
 class Transmission {
  public:
   struct Surroundings {

@@ -154,7 +154,7 @@ class ServeTest(harness.Test):
         """Runs a script with a connected handle `h`, the device's bytes as `disk`, and `nbd`."""
         if subprocess.run([SYSTEM_PYTHON, "-c", "import nbd"], capture_output=True, check=False).returncode:
             self.skipTest("python3-libnbd is not installed")
-        prelude = ("import nbd, os, errno\nh = nbd.NBD()\nuri = os.environ['uri']\n"
-                   "disk = open(os.environ['disk'], 'rb').read()\n")
+        prelude = ("import nbd, os, errno, mmap\nh = nbd.NBD()\nuri = os.environ['uri']\n"
+                   "disk = mmap.mmap(os.open(os.environ['disk'], os.O_RDONLY), 0, prot=mmap.PROT_READ)\n")
         env = dict(os.environ, uri=uri, disk=str(self.device()))
         return self.run_tool(SYSTEM_PYTHON, "-c", prelude + script, env=env).stdout

@@ -13,7 +13,7 @@ import time
 
 import harness
 from attaching import Attached
-from harness import BUSY, HOST_LACKS, USAGE
+from harness import BUSY, HOST_LACKS, NOT_FOUND, USAGE
 
 ROUNDS = 30 if os.environ.get("DADI_LONG") else 2  # of what is random
 CAP_SYS_RESOURCE = 24
@@ -227,6 +227,58 @@ class Layers(Written):
         self.attach_writable("--mount-options", "rw,noexec,sync,discard")
         line, = [line for line in pathlib.Path("/proc/self/mounts").read_text().splitlines() if str(self.tree) in line]
         self.assertTrue({"rw", "noexec", "sync", "discard"} <= set(line.split()[3].split(",")), line)
+
+
+class Committed(Written):
+    def assert_committed(self, layout, expected):
+        """That the image is sound, and its tree the one that was seen when it was mounted."""
+        self.dadi("check", f"oci:{layout}")
+        (self.folder / "look").mkdir(exist_ok=True)
+        self.dadi("attach", "--name", "look", "--mount", "look", f"oci:{layout}")
+        tree, self.tree = self.tree, self.folder / "look"
+        found = self.files()
+        self.tree = tree
+        self.dadi("detach", "look")
+        self.assertEqual(found, expected)
+
+    def test_an_attachment_is_committed_as_it_stands_and_goes_on(self):
+        for at, form in (("changes", "append"), ("other", "sparse"), (None, "append")):
+            with self.subTest(f"{at} {form}"):
+                self.attach_writable("--writable-form", form, at=at)
+                self.change_much(1)
+                first = self.files()
+                stop = threading.Event()
+                writer = threading.Thread(target=self.keep_writing, args=(stop,))
+                before = self.files()
+                digest = self.dadi("commit", "work", f"oci:{form}").text.strip()
+                self.assertEqual(first, before)
+                self.assert_committed(form, first)
+                writer.start()  # whoever writes meanwhile waits, and goes on
+                self.dadi("commit", "work", f"oci:{form}-busy")
+                stop.set()
+                writer.join()
+                self.dadi("check", f"oci:{form}-busy")
+                second = self.files()
+                again = self.dadi("commit", "work", f"oci:{form}").text.strip()
+                self.assertNotEqual(again, digest)
+                self.assert_committed(form, second)
+                self.dadi("detach", "work")
+                if at:  # the folder gives the same image as what was attached
+                    self.dadi("commit", at, f"oci:{form}-after")
+                    self.assert_committed(f"{form}-after", second)
+
+    def keep_writing(self, stop):
+        number = 0
+        while not stop.is_set():
+            write_synced(self.tree / f"busy{number % 20}", os.urandom(50000))
+            number += 1
+
+    def test_what_cannot_be_committed_by_name(self):
+        self.assertIn("dadi ps", self.dadi("commit", "nobody", "oci:out", status=NOT_FOUND).stderr)
+        self.dadi("attach", "--name", "work", "oci:image")
+        self.assertIn("--writable", self.dadi("commit", "work", "oci:out", status=USAGE).stderr)
+        self.dadi("detach", "work")
+        self.assertFalse((self.folder / "out").exists())
 
 
 class Contents(Written):

@@ -46,18 +46,23 @@ class DeviceImageTest(ServeTest):
 
 
 class Commit(DeviceImageTest):
-    def write(self, script, folder="changes", form="append", image="oci:image"):
-        """Writes to an image through a writable layer. Returns the device as it was served last."""
+    def write(self, script, folder="changes", form="append", image="oci:image", copied=False):
+        """Writes to an image through a writable layer. If it is to be copied, returns the device as it was served then."""
         server = self.serve(f"--writable={folder}", "--writable-form", form, image=image)
-        self.nbdsh(server.uri, f"h.connect_uri(uri)\n{script}\nh.flush()\n")
-        self.run_tool("nbdcopy", server.uri, f"served-{folder}")
+        if script:
+            self.nbdsh(server.uri, f"h.connect_uri(uri)\n{script}\nh.flush()\n")
+        if copied:
+            self.run_tool("nbdcopy", server.uri, f"served-{folder}")
         server.stop()
         return self.folder / f"served-{folder}"
+
+    def written(self, script, **options):
+        return self.write(script, copied=True, **options)
 
     def test_the_device_of_the_image_is_the_one_that_was_served(self):
         for form in FORMS:
             with self.subTest(form):
-                served = self.write("""
+                served = self.written("""
 import random
 for at, size in ((90 << 20, 4096), (91 << 20, 512), ((92 << 20) + 1536, 70144), ((256 << 20) - 4096, 4096)):
     h.pwrite(os.urandom(size), at)
@@ -75,7 +80,7 @@ h.pwrite(disk[:1 << 20], 0)  # what is there
                 top = self.dadi("--json", "inspect", f"oci:{form}-image").json["layers"]
                 self.assertEqual((top[2]["parent_uuid"], top[2]["user_tag"]), (top[1]["uuid"], "why"))
                 # The layer in the folder is as it was.
-                self.same(served, self.write("", folder=form, form=form))
+                self.same(served, self.written("", folder=form, form=form))
 
     def test_only_the_new_layer_is_written_and_little_of_it(self):
         self.write("h.pwrite(os.urandom(1 << 20), 64 << 20)")
@@ -108,18 +113,18 @@ h.pwrite(bytes(1 << 20), 32 << 20)
         self.same(self.export("oci:first", "first-disk"), self.export("oci:other"))
 
     def test_commits_can_be_stacked_and_replace_the_tag_that_they_are_on(self):
-        served = self.write("h.pwrite(b'1' * 4096, 0x700000)")
+        served = self.written("h.pwrite(b'1' * 4096, 0x700000)")
         self.dadi("commit", "changes", "oci:image")
         self.same(served, self.export("oci:image"))
         self.dadi("commit", "changes", "oci:again")  # its base is found by digest
         self.same(served, self.export("oci:again"))
-        served = self.write("h.pwrite(b'2' * 4096, 0x700000 + 4096)", folder="more")
+        served = self.written("h.pwrite(b'2' * 4096, 0x700000 + 4096)", folder="more")
         self.dadi("commit", "more", "oci:image:two")
         self.same(served, self.export("oci:image:two"))
         self.assertEqual(len(self.judge("image", "two")), 4)
 
     def test_layers_below_can_be_squashed_into_the_new_one(self):
-        served = self.write("h.pwrite(b'1' * 4096, 0x5a00000)\nh.zero(4096, 0x5b00000)")
+        served = self.written("h.pwrite(b'1' * 4096, 0x5a00000)\nh.zero(4096, 0x5b00000)")
         base = [layer["digest"] for layer in read_manifest(self.folder / "image")[0]["layers"]]
         uuids = [layer["uuid"] for layer in self.dadi("--json", "inspect", "oci:image").json["layers"]]
         for count in (1, 2):
@@ -173,14 +178,14 @@ h.pwrite(bytes(1 << 20), 32 << 20)
         self.fails(NOT_FOUND, "commit", "changes", "oci:no", says="gone")
 
     def test_a_device_without_ext4_is_not_asked_whether_it_is_clean(self):
-        served = self.write("h.pwrite(os.urandom(8192), 0)")
+        served = self.written("h.pwrite(os.urandom(8192), 0)")
         self.dadi("commit", "changes", "oci:done")
         self.same(served, self.export("oci:done"))
 
     def test_of_an_image_on_a_registry_only_what_is_missing_is_fetched(self):
         registry = Registry(self)
         self.dadi("push", "oci:image", f"docker://{registry.host}/base:1")
-        served = self.write("h.pwrite(b'1' * 4096, 0x700000)", image=f"docker://{registry.host}/base:1")
+        served = self.written("h.pwrite(b'1' * 4096, 0x700000)", image=f"docker://{registry.host}/base:1")
         self.dadi("commit", "changes", f"docker://{registry.host}/base:2", env=harness.environment(XDG_CACHE_HOME=str(self.folder / "cache")))
         fetched = sum(path.stat().st_blocks * 512 for path in (self.folder / "cache").rglob("*") if path.is_file())
         base = sum(path.stat().st_size for path in (self.folder / "image/blobs/sha256").iterdir())

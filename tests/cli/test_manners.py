@@ -15,9 +15,10 @@ from registries import Registry
 from traces import make_trace
 
 ON_FILES = ["convert", "build", "inspect", "check", "verify", "export", "ls", "cat", "serve", "commit", "flatten", "import",
-            "cache", "trace", "zfile", "version"]
+            "cache", "trace", "optimize", "zfile", "version"]
 ON_REGISTRIES = ["copy", "push", "pull", "login", "logout"]
 ON_HOSTS = ["attach", "detach", "ps", "upgrade", "stats", "doctor"]  # their examples: test_attach.py
+RECORDING = ["record"]  # test_record_command.py
 
 
 class Usage(harness.Test):
@@ -60,7 +61,7 @@ class Usage(harness.Test):
 
 
 class Help(harness.Test):
-    def commands(self, of=(*ON_FILES, *ON_REGISTRIES, *ON_HOSTS)):
+    def commands(self, of=(*ON_FILES, *ON_REGISTRIES, *ON_HOSTS, *RECORDING)):
         return [[]] + [[name] for name in of] + [["zfile", name] for name in ("compress", "extract", "info")] + [
             ["cache", name] for name in ("ls", "prune", "verify")] + [["trace", name] for name in ("show", "merge")]
 
@@ -73,7 +74,7 @@ class Help(harness.Test):
     def test_the_list_of_commands_is_complete(self):
         text = self.dadi("--help").text
         listed = re.findall(r"^  ([a-z]+) {2,}", text.split("Commands:\n")[1], re.MULTILINE)
-        self.assertEqual(sorted(listed), sorted(ON_FILES + ON_REGISTRIES + ON_HOSTS))
+        self.assertEqual(sorted(listed), sorted(ON_FILES + ON_REGISTRIES + ON_HOSTS + RECORDING))
 
     def test_lines_of_help_fit_a_terminal(self):
         for words in self.commands():

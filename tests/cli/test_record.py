@@ -72,6 +72,13 @@ class Recorded(LazyTest):
         self.assertEqual(harness.sha256_of(self.folder / "other"), self.expected())
         config = self.dadi("inspect", "--config", "oci:traced").json
         self.assertEqual(config["rootfs"]["diff_ids"][-1], top["digest"])
+        # So much is said of it.
+        reads = self.dadi("trace", "show", "--json", "--reads", "app.trace").json["reads"]
+        told = self.dadi("inspect", "--json", "oci:traced").json["trace"]
+        self.assertEqual((told["digest"], told["reads"], told["bytes"]),
+                         (top["digest"], len(reads), sum(read["size"] for read in reads)))
+        self.assertRegex(self.dadi("inspect", "oci:traced").text, rf"(?m)^trace +{len(reads)} reads, [0-9.]+ KiB$")
+        self.assertNotIn("trace", self.dadi("inspect", "--json", "oci:image").json)
         # Another trace takes its place.
         self.dadi("trace", "attach", "oci:traced", "app.trace", "oci:third")
         self.assertEqual(read_manifest(self.folder / "third")[1]["digest"], root["digest"])
@@ -110,6 +117,9 @@ class Recorded(LazyTest):
         top[digest] = top[digest][:600] + b"\xff" + top[digest][601:]
         server = self.serve()
         self.assertIn("the image's trace is not used", server.said())
+        run = self.dadi("inspect", self.at)
+        self.assertIn("note: the image's trace: ", run.stderr)
+        self.assertRegex(run.text, "(?m)^trace +there is one, and it cannot be used$")
         self.assert_reads_right(server)
 
 

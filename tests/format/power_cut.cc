@@ -47,16 +47,16 @@ void CutFile::Content::apply(const Change& change) {
 Result<void> CutFile::change(Change change) {
   now_.apply(change);
   changes_.push_back(std::move(change));
-  disk_->after_change();
+  disk().after_change();
   return {};
 }
 
 Result<void> CutFile::write_at(Bytes offset, std::span<const std::byte> data) {
-  if (disk_->room) {
+  if (disk().room) {
     Content then = now_;
     then.write(offset.value, data);
     const std::size_t more = static_cast<std::size_t>(std::ranges::count(then.blocks, true)) * kBlock - room();
-    if (disk_->taken() + more > *disk_->room) {
+    if (disk().taken() + more > *disk().room) {
       if (data.size() > kSector) DADI_CHECK(write_at(offset, data.first(kSector)));  // as much as there is room for
       return Error::exhausted("no room");
     }
@@ -69,7 +69,7 @@ Result<void> CutFile::resize(Bytes size) {
 }
 
 Result<void> CutFile::punch(Bytes offset, Bytes length) {
-  disk_->punched += length.value;
+  disk().punched += length.value;
   return change({Change::Kind::kPunch, offset.value, length.value, {}});
 }
 
@@ -83,10 +83,10 @@ Result<std::optional<WritableFile::Stretch>> CutFile::next_data(Bytes from) cons
 }
 
 Result<void> CutFile::sync() {
-  if (disk_->sync_fails) return Error::io("the disk is gone");
+  if (disk().sync_fails) return Error::io("the disk is gone");
   for (const Change& change : changes_) durable_.apply(change);
   changes_.clear();
-  disk_->after_change();
+  disk().after_change();
   return {};
 }
 

@@ -53,7 +53,9 @@ class CutFile final : public WritableFile {
  private:
   Result<void> change(Change change);
 
-  std::shared_ptr<Disk> disk_;
+  Disk& disk() const { return *disk_.lock(); }
+
+  std::weak_ptr<Disk> disk_;  // which has the file
   Content now_;
   Content durable_;
   std::vector<Change> changes_;

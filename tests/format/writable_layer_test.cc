@@ -71,7 +71,7 @@ TEST_P(WritableLayers, HoldWhatWasWrittenLast) {
 }
 
 TEST_P(WritableLayers, LoseNothingThatWasFlushedWhenPowerGoes) {
-  const std::uint64_t seeds = std::getenv("DADI_LONG") != nullptr ? 400 : 8;
+  const std::uint64_t seeds = std::getenv("DADI_LONG") != nullptr ? 400 : 4;
   std::uint64_t cuts = 0;
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
     test::Random random(seed);

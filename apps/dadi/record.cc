@@ -1,0 +1,250 @@
+// dadi record REF -- CMD…
+#include <poll.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+
+#include "apps/dadi/attached.h"
+#include "apps/dadi/block_image.h"
+#include "apps/dadi/child_command.h"
+#include "apps/dadi/commands.h"
+#include "apps/dadi/contained_command.h"
+#include "apps/dadi/new_file.h"
+#include "apps/dadi/sizes.h"
+#include "apps/dadi/trace_file.h"
+#include "apps/image/image_identity.h"
+
+namespace dadi {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kGrace = std::chrono::seconds(5);            // between asking the command to end and ending it
+constexpr auto kAskAgain = std::chrono::milliseconds(200);  // --until
+constexpr auto kDetaching = std::chrono::seconds(10);
+constexpr char kPath[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+struct RecordOptions {
+  ImageOptions image;
+  std::string output;
+  std::string time;
+  std::string until;
+  bool host_network = false;
+  std::vector<std::string> words;
+  std::string dadid;
+};
+
+// "30", "30s", "5m", "1h". None: no end.
+Result<std::optional<std::chrono::seconds>> parse_time(const std::string& text) {
+  if (text.empty()) return std::optional<std::chrono::seconds>();
+  unsigned number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, status] = std::from_chars(text.data(), end, number);
+  const std::string_view unit(stop, static_cast<std::size_t>(end - stop));
+  const unsigned factor = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
+  if (status != std::errc() || factor == 0 || number == 0 || number > 1'000'000)
+    return Error::invalid_argument("--for {}: not a time, as in 30s or 5m", text);
+  return std::optional(std::chrono::seconds(std::uint64_t{number} * factor));
+}
+
+// A folder with a name of its own, removed in the end if it is empty by then.
+class OwnFolder {
+ public:
+  static Result<OwnFolder> create() {
+    std::error_code failed;
+    std::string path = (fs::temp_directory_path(failed) / "dadi-record-XXXXXX").string();
+    if (failed || ::mkdtemp(path.data()) == nullptr) return Error::from_errno(errno, path);
+    return OwnFolder(path);
+  }
+  OwnFolder(OwnFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  OwnFolder& operator=(OwnFolder&&) = delete;
+  ~OwnFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove(path_, ignored);
+  }
+  fs::path mount_point() const { return path_ / "root"; }
+
+ private:
+  explicit OwnFolder(fs::path path) : path_(std::move(path)) {}
+  fs::path path_;
+};
+
+// What an image's config says about how its containers run. What it does not say, or not well, is as usual.
+void take_config(std::string_view json, Containment& containment) {
+  const Json document = Json::parse(json, nullptr, /*allow_exceptions=*/false);
+  const auto config = document.find("config");
+  if (config == document.end() || !config->is_object()) return;
+  const auto texts = [&](const char* name) {
+    std::vector<std::string> found;
+    if (const auto list = config->find(name); list != config->end() && list->is_array())
+      for (const Json& one : *list)
+        if (one.is_string() && one.get_ref<const std::string&>().find('\0') == std::string::npos) found.push_back(one);
+    return found;
+  };
+  for (std::string& one : texts("Env")) containment.environment.push_back(std::move(one));
+  const auto directory = config->find("WorkingDir");
+  if (directory != config->end() && directory->is_string() && !directory->get_ref<const std::string&>().empty())
+    containment.directory = *directory;
+  if (!containment.words.empty()) return;
+  containment.words = texts("Entrypoint");
+  for (std::string& word : texts("Cmd")) containment.words.push_back(std::move(word));
+}
+
+struct Recording {
+  attach::AttachRequest request;
+  Containment containment;
+};
+
+Result<Recording> prepare(Session& session, const RecordOptions& options, const fs::path& mount) {
+  Recording made;
+  attach::AttachRequest& request = made.request;
+  request.note = [&session](std::string_view text) { session.note(text); };
+  request.stop = session.stop();
+  DADI_TRY(request.dadid, find_dadid(options.dadid));
+  DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.image.reference));
+  DADI_TRY(ImageReach reach, image_reach(session, options.image));
+  DADI_TRY(ImageIdentity identity, identify_image(reference, options.image.platform, request.note, reach.registry));
+  reach.registry.documents = std::move(identity.documents);
+  made.containment.root = mount.string();
+  made.containment.words = options.words;
+  made.containment.host_network = options.host_network;
+  made.containment.output_to_stderr = session.options.json;
+  if (reference.kind != oci::Reference::Kind::kLayers && reference.kind != oci::Reference::Kind::kConfig) {
+    DADI_TRY(const StoredImage stored, open_converted_image(
+                                           reference, options.image.platform, [](std::string_view) {}, reach.registry));
+    take_config(stored.image.config.json(), made.containment);
+  }
+  if (made.containment.words.empty())
+    return Error::invalid_argument("a command is missing, and the image has none").with_hint("dadi record REF -- CMD");
+  made.containment.environment.insert(made.containment.environment.begin(), kPath);
+  if (reference.kind == oci::Reference::Kind::kRegistry) request.spec.reach = to_json(reach);
+  request.reference = reference.to_string();
+  request.like_name = identity.name + "-recorded";
+  request.mount = mount;
+  request.spec.image = identity.content;
+  request.spec.reference = identity.reference;
+  request.spec.directory = fs::current_path().string();
+  request.spec.platform = options.image.platform;
+  request.spec.backend = "auto";
+  request.spec.memory = Bytes{32U << 20};
+  const std::string output = options.output.empty() ? identity.name + ".trace" : options.output;
+  DADI_CHECK(check_replaceable(output));
+  request.spec.record = fs::absolute(output).string();
+  return made;
+}
+
+bool has_ended(int pidfd, std::chrono::milliseconds wait) {
+  pollfd waiting{pidfd, POLLIN, 0};
+  return ::poll(&waiting, 1, static_cast<int>(wait.count())) > 0;
+}
+
+// Whether what --until asks for has come to pass; asked now and then.
+class Until {
+ public:
+  Until(const std::string& text, const ContainedCommand& command, const std::string& root)
+      : text_(text), variables_{{"DADI_PID", std::to_string(command.pid())}, {"DADI_ROOT", root}} {}
+  ~Until() {
+    if (!asking_) return;
+    asking_->terminate();
+    asking_->wait();
+  }
+
+  Result<bool> holds() {
+    if (text_.empty()) return false;
+    if (!asking_ && Clock::now() >= next_) {
+      DADI_TRY(auto asking, ChildCommand::start(text_, variables_));
+      asking_.emplace(std::move(asking));
+    }
+    if (!asking_ || !has_ended(asking_->fd(), {})) return false;
+    const int status = asking_->wait();
+    asking_.reset();
+    next_ = Clock::now() + kAskAgain;
+    return status == 0;
+  }
+
+ private:
+  const std::string& text_;
+  const std::vector<std::pair<std::string, std::string>> variables_;
+  std::optional<ChildCommand> asking_;
+  Clock::time_point next_;
+};
+
+// Runs the command until its end, or that of the recording. Its exit status; 0 if it was ended.
+Result<int> run_command(const Session& session, const RecordOptions& options, const Containment& containment,
+                        std::optional<std::chrono::seconds> time) {
+  DADI_TRY(ContainedCommand command, ContainedCommand::start(containment));
+  const auto started = Clock::now();
+  Result<bool> done = false;
+  {
+    Until until(options.until, command, containment.root);
+    while (done && !*done) {
+      if (has_ended(command.fd(), std::chrono::milliseconds(50))) return command.wait();
+      done = until.holds();
+      if (session.stop().stop_requested() || (time && Clock::now() - started >= *time)) break;
+    }
+  }
+  command.terminate();
+  if (!has_ended(command.fd(), kGrace)) command.kill();
+  command.wait();
+  if (!done) return std::move(done).error();
+  return 0;
+}
+
+// The mounts of processes that have just ended may hold the device a moment longer.
+Result<void> detach_recorded(const attach::StateFolder& folder, const std::string& name) {
+  const auto end = Clock::now() + kDetaching;
+  while (true) {
+    const auto detached = attach::detach(folder, {.target = name, .lazy = false, .stop = {}});
+    if (detached) return {};
+    if (detached.error().code() != ErrorCode::kBusy || Clock::now() > end) return detached.error();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+Result<void> record(Session& session, const RecordOptions& options) {
+  DADI_CHECK(require_root("recording"));
+  DADI_TRY(const auto time, parse_time(options.time));
+  DADI_TRY(const OwnFolder own, OwnFolder::create());
+  DADI_TRY(const Recording recording, prepare(session, options, own.mount_point()));
+  DADI_TRY(const auto folder, attach::StateFolder::open());
+  DADI_TRY(const attach::Listing listing, attach::attach(folder, recording.request));
+  auto ran = run_command(session, options, recording.containment, time);
+  DADI_CHECK(detach_recorded(folder, listing.attachment.name));
+  const std::string& path = recording.request.spec.record;
+  if (!ran) {
+    std::error_code ignored;
+    fs::remove(path, ignored);  // it is of no start
+    return std::move(ran).error();
+  }
+  DADI_TRY(const auto reads, load_trace_file(path, {}));
+  const Bytes bytes = trace::total(reads);
+  session.note(fmt::format("{}: {}, {}", path, format_count(reads.size(), "read"), format_size(bytes)));
+  if (session.options.json)
+    session.answer({{"path", path}, {"reads", reads.size()}, {"bytes", bytes.value}, {"exit_status", *ran}});
+  session.end_as(*ran);
+  return {};
+}
+
+}  // namespace
+
+void add_record(CommandLine& line, Session& session) {
+  auto& options = session.keep<RecordOptions>();
+  auto command = line.add("record", "Run a command in a converted image, and keep what it reads: a trace",
+                          "sudo dadi record oci:debian-dadi -o app.trace -- /bin/true\n"
+                          "sudo dadi record oci:debian-dadi --for 2s -o app.trace -- /bin/sleep 60\n"
+                          "sudo dadi record oci:debian-dadi --until 'test -e started' -- /bin/sleep 60");
+  add_image_options(command, options.image);
+  command.option("-o,--output", options.output, "TRACE", "Where the trace is written; by default named after the image")
+      .option("--for", options.time, "TIME", "End the command after this time, as in 30s or 5m")
+      .option("--until", options.until, "CMD", "End it once this succeeds, on the host: sh -c, asked again and again")
+      .flag("--host-network", options.host_network, "It has the host's network, and not none")
+      .option("--dadid", options.dadid, "FILE", "The program that serves the device")
+      .trailing_arguments("CMD", options.words, "What to run, behind --; default: what the image's containers run");
+  command.run([&] { session.finish(record(session, options).context("record {}", options.image.reference)); });
+}
+
+}  // namespace dadi
