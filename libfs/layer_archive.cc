@@ -157,12 +157,18 @@ Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
   }
   if (status != ARCHIVE_OK && (status != ARCHIVE_WARN || !is_harmless(message()))) return header_error(status, start);
   const auto blocks = input_.since_mark(position());
-  DADI_TRY(const EntryHeaders headers,
-           parse_entry_headers(blocks).context("headers at offset {}{}", start.value, after_last()));
-  path_ = entry_path(entry_.get(), headers);
-  DADI_TRY(auto entry, translate_entry(entry_.get(), headers).context("entry {}", in_quotes(path_)));
+  // Names are put in quotes for errors alone: that takes longer than the rest of this.
+  auto headers = parse_entry_headers(blocks);
+  if (!headers) return std::move(headers).error().context("headers at offset {}{}", start.value, after_last());
+  path_ = entry_path(entry_.get(), *headers);
+  auto translated = translate_entry(entry_.get(), *headers);
+  if (!translated) return std::move(translated).error().context("entry {}", in_quotes(path_));
+  ArchiveEntry entry = std::move(*translated);
   input_.forget();
-  if (budget_ != nullptr) DADI_CHECK(budget_->take_entries(1).context("entry {}", in_quotes(path_)));
+  if (budget_ != nullptr) {
+    auto counted = budget_->take_entries(1);
+    if (!counted) return std::move(counted).error().context("entry {}", in_quotes(path_));
+  }
   if (entry.hardlink && archive_entry_size(entry_.get()) > 0) DADI_CHECK(check_hardlink_body());
 
   has_content_ = !entry.hardlink && entry.attributes.type == FileType::kRegular;

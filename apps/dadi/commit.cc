@@ -75,6 +75,9 @@ Result<StandingDevice> open_folder(const std::filesystem::path& folder, const Op
 
 // What is attached is read from the files of its layer, once everything is in them.
 Result<StandingDevice> open_attached(Session& session, const Target& target, const ImagePlace& place) {
+  const auto note = [](std::string_view) {};  // said when it was opened before
+  DADI_TRY(FoundImage found, find_block_image(place.reference, place.platform, note, place.reach));
+  DADI_TRY(BlockImage image, open_block_image(std::move(found), session.read_context()));
   StandingDevice standing{.changed = {}, .upper = {}};
   DADI_TRY(const dev_t number, attach::device_number(target.device));
   if (const auto points = attach::mount_points_of(number); !points.empty()) {
@@ -86,9 +89,6 @@ Result<StandingDevice> open_attached(Session& session, const Target& target, con
                            .context("{}", target.folder.string()));
   for (const lsmt::Segment& segment : layer.segments())
     standing.changed.written.insert({segment.offset, segment.end()});
-  const auto note = [](std::string_view) {};  // said when it was opened before
-  DADI_TRY(FoundImage found, find_block_image(place.reference, place.platform, note, place.reach));
-  DADI_TRY(BlockImage image, open_block_image(std::move(found), session.read_context()));
   SharedBlob blob = layer.blob();
   image.layers.push_back({.name = "the writable layer",
                           .blob = std::move(blob),

@@ -78,9 +78,12 @@ Result<void> commit_layer(Session& session, const OpenImage& below, const Change
   const oci::SelectedImage& base = below.stored->image;
   DADI_TRY(const Floor floor, floor_of(session, below, changed, options));
   const pipeline::DeviceLayerOptions layer_options{
-      .parent = floor.parent, .message = options.message, .family = oci::family_of(base.manifest.media_type)};
+      .parent = floor.parent,
+      .message = options.message,
+      .family = oci::family_of(base.manifest.media_type),
+      .all_read = read};
   DADI_TRY(const auto layer, image.write_layer(*changed.device, floor.device.get(), floor.written, layer_options));
-  read();
+  if (!layer) read();
   pipeline::Derivation derivation{.layers_kept = floor.layers_kept, .config = options.config};
   if (layer) {
     derivation.added.push_back(

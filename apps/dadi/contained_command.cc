@@ -38,7 +38,7 @@ struct Prepared {
 
 // What went wrong before the command ran.
 struct Report {
-  enum Step : int { kRoot, kDirectory, kStart } step;
+  enum Step : int { kRoot, kSystem, kDirectory, kStart } step;
   int number;
 };
 
@@ -78,14 +78,44 @@ void make_devices() {
     ::mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777");
 }
 
-// Inside, where no link leads out. What cannot be mounted, since there is no folder for it, is done without.
-void furnish() {
+// What in /proc is the whole system's, and root's to write, like core_pattern, which names a program of the host.
+constexpr const char* kReadOnlyPaths[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
+// What tells of the whole system, or of its memory.
+constexpr const char* kHiddenFiles[] = {"/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats",
+                                        "/proc/sched_debug", "/proc/timer_list"};
+constexpr const char* kHiddenFolders[] = {"/proc/acpi", "/proc/asound", "/proc/scsi"};
+
+// False: it could not, and the path is there.
+bool cover(const char* path, const char* source, const char* type, unsigned long flags) {
+  if (::mount(source, path, type, flags, nullptr) == 0) return true;
+  return errno == ENOENT;
+}
+
+// REQUIRES: /proc is mounted. False: it stays the command's to write.
+bool protect_system() {
+  constexpr unsigned long kHarmless = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  for (const char* path : kReadOnlyPaths) {
+    if (!cover(path, path, nullptr, MS_BIND | MS_REC)) return false;
+    if (!cover(path, nullptr, nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | kHarmless)) return false;
+  }
+  for (const char* path : kHiddenFiles) {
+    if (!cover(path, "/dev/null", nullptr, MS_BIND)) return false;
+  }
+  for (const char* path : kHiddenFolders) {
+    if (!cover(path, "tmpfs", "tmpfs", MS_RDONLY | kHarmless)) return false;
+  }
+  return true;
+}
+
+// Inside, where no link leads out. What cannot be mounted, since there is no folder for it, is done without. False:
+// /proc would let the command reach out.
+bool furnish() {
   ::umask(0);
-  ::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
   for (const char* folder : {"/tmp", "/var/tmp"}) ::mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
   ::mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
   make_devices();
   ::umask(022);
+  return ::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0 || protect_system();
 }
 
 void start_loopback() {
@@ -132,7 +162,7 @@ int exit_status_of(int status) {
   // Mounts below the root are this one's alone.
   ::mount(nullptr, prepared.root, nullptr, MS_REC | MS_PRIVATE, nullptr);
   if (::chroot(prepared.root) != 0 || ::chdir("/") != 0) fail(prepared, Report::kRoot);
-  furnish();
+  if (!furnish()) fail(prepared, Report::kSystem);
   const pid_t command = clone_process(0, nullptr);
   if (command < 0) fail(prepared, Report::kStart);
   if (command == 0) run_command(prepared);
@@ -161,6 +191,8 @@ Error error_of(const Report& report, const Containment& containment) {
   switch (report.step) {
     case Report::kRoot:
       return Error::from_errno(report.number, fmt::format("chroot {}", containment.root));
+    case Report::kSystem:
+      return Error::from_errno(report.number, "make /proc read-only");
     case Report::kDirectory:
       return Error::from_errno(report.number, fmt::format("in the image: {}", containment.directory));
     case Report::kStart:

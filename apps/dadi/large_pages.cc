@@ -20,7 +20,8 @@ void prefer_large_pages() {
   mallopt(M_MMAP_THRESHOLD, kLargeBlock);
   mallopt(M_TRIM_THRESHOLD, 2 * kHeap);  // else it shrinks again with the first large block that is freed
   mallopt(M_TOP_PAD, kHeap);
-  std::free(std::malloc(kLargeBlock / 2));
+  void* const volatile block = std::malloc(kLargeBlock / 2);  // volatile: a pair that nobody looks at is left out
+  std::free(block);
   mallopt(M_TOP_PAD, kUsualPad);
   const auto end = reinterpret_cast<std::uintptr_t>(::sbrk(0)) / kPage * kPage;
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // or not

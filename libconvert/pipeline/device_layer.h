@@ -56,6 +56,7 @@ struct DeviceLayerOptions {
   lsmt::Uuid parent{};       // of the layer below; null: none
   std::string message = {};  // the layer's user tag, cut to what has room there
   oci::Family family = oci::Family::kOci;
+  std::function<void()> all_read = [] {};  // called once the device has been read to the end; it may change from then on
 };
 
 struct DeviceLayer {
@@ -66,7 +67,7 @@ struct DeviceLayer {
 
 // Writes the changes as a blob into `destination`. The bytes depend on the changes, the device's size, the options and
 // how `workers` compress. Memory: 1 MiB, and the workers'. `done` counts in changes.data().
-// REQUIRES: `device` is what the changes were found in, and holds the same still.
+// REQUIRES: `device` is what the changes were found in, and holds the same until all of it was read.
 // Errors: those of the device and the destination; exhausted (more records than a layer has room for); cancelled.
 Result<DeviceLayer> write_device_layer(const BlockReader& device, const DeviceChanges& changes,
                                        const DeviceLayerOptions& options, oci::ImageDestination& destination,

@@ -273,6 +273,35 @@ class Committed(Written):
             write_synced(self.tree / f"busy{number % 20}", os.urandom(50000))
             number += 1
 
+    def test_a_killed_commit_lets_the_writers_go_on(self):
+        self.attach_writable()
+        write_synced(self.tree / "large", os.urandom(48 << 20))
+        stop = threading.Event()
+        progress = []
+        writer = threading.Thread(target=lambda: [progress.append(write_synced(self.tree / "beat", b"beat")) or time.sleep(0.01)
+                                                  for _ in iter(stop.is_set, True)])
+        writer.start()
+        try:
+            for number in range(3):
+                commit = subprocess.Popen([harness.BINARY, "commit", "work", f"oci:never{number}", "--compression", "zstd:19", "-j1"],
+                                          env=self.env, cwd=self.folder)
+                seen, since = len(progress), time.monotonic()
+                while commit.poll() is None and time.monotonic() - since < 0.4:  # the file system stands still
+                    if len(progress) > seen:
+                        seen, since = len(progress), time.monotonic()
+                    time.sleep(0.01)
+                self.assertIsNone(commit.poll(), "it ended without having been seen to freeze")
+                commit.kill()
+                commit.wait()
+                seen = len(progress)
+                self.wait_until(lambda: len(progress) > seen + 3)
+        finally:
+            stop.set()
+            subprocess.run(["fsfreeze", "-u", self.tree], check=False, capture_output=True)
+            writer.join()
+        self.dadi("commit", "work", "oci:done")
+        self.dadi("detach", "work")
+
     def test_what_cannot_be_committed_by_name(self):
         self.assertIn("dadi ps", self.dadi("commit", "nobody", "oci:out", status=NOT_FOUND).stderr)
         self.dadi("attach", "--name", "work", "oci:image")

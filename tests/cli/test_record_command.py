@@ -109,6 +109,18 @@ class Record(Attached):
         # A link in the image to somewhere on the host led nowhere: nothing was mounted over that.
         self.assertNotIn(" /etc tmpfs", pathlib.Path("/proc/mounts").read_text())
 
+    def test_it_cannot_write_what_is_the_systems(self):
+        pattern = pathlib.Path("/proc/sys/kernel/core_pattern")
+        before = pattern.read_text()
+        for path in (pattern, "/proc/sys/vm/overcommit_ratio", "/proc/sysrq-trigger", "/proc/sys/kernel/modprobe"):
+            if pathlib.Path(path).exists():  # opening for appending writes nothing
+                said = self.record("-q", "--", "/bin/sh", "-c", f": >> {path}", status=2).stderr
+                self.assertIn("Read-only file system", said)
+        for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list"):
+            self.assertEqual(self.shell(f"! test -e {path} || cat {path}"), "")
+        self.assertEqual(pattern.read_text(), before)
+        self.shell("echo x > /proc/self/comm")  # its own is
+
     def test_it_is_ended_after_a_time_or_once_something_holds(self):
         begun = time.monotonic()
         self.record("--for", "1s", "--", "/bin/sleep", "600")
