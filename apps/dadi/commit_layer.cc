@@ -77,11 +77,10 @@ Result<void> commit_layer(Session& session, const OpenImage& below, const Change
   DADI_CHECK(require_clean(*changed.device, session.read_context()));
   const oci::SelectedImage& base = below.stored->image;
   DADI_TRY(const Floor floor, floor_of(session, below, changed, options));
-  const pipeline::DeviceLayerOptions layer_options{
-      .parent = floor.parent,
-      .message = options.message,
-      .family = oci::family_of(base.manifest.media_type),
-      .all_read = read};
+  const pipeline::DeviceLayerOptions layer_options{.parent = floor.parent,
+                                                   .message = options.message,
+                                                   .family = oci::family_of(base.manifest.media_type),
+                                                   .all_read = read};
   DADI_TRY(const auto layer, image.write_layer(*changed.device, floor.device.get(), floor.written, layer_options));
   if (!layer) read();
   pipeline::Derivation derivation{.layers_kept = floor.layers_kept, .config = options.config};

@@ -81,8 +81,8 @@ void make_devices() {
 // What in /proc is the whole system's, and root's to write, like core_pattern, which names a program of the host.
 constexpr const char* kReadOnlyPaths[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
 // What tells of the whole system, or of its memory.
-constexpr const char* kHiddenFiles[] = {"/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats",
-                                        "/proc/sched_debug", "/proc/timer_list"};
+constexpr const char* kHiddenFiles[] = {"/proc/kcore",         "/proc/keys",        "/proc/kmsg",
+                                        "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list"};
 constexpr const char* kHiddenFolders[] = {"/proc/acpi", "/proc/asound", "/proc/scsi"};
 
 // False: it could not, and the path is there.

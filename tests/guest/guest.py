@@ -23,6 +23,8 @@ import unittest
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 QEMU = "qemu-system-x86_64"
 BUSYBOX = pathlib.Path("/bin/busybox")
+# Where a machine is itself a guest, kvm may be there, and then hang.
+ACCELERATOR = os.environ.get("DADI_GUEST_ACCELERATOR", "tcg")
 
 PRELUDE = """#!/bin/sh
 export PATH=/bin:/sbin HOME=/root
@@ -160,12 +162,12 @@ class Guest:
             if path.is_file():
                 self.file(path, f"{destination}/{path.relative_to(source)}")
 
-    def disk(self, source):
-        """A read-only disk: /dev/vda, /dev/vdb, … `source`: a raw file, or an nbd URI."""
-        self.options += ["-drive", f"file={source},format=raw,if=virtio,readonly=on"]
+    def disk(self, source, writable=False):
+        """A disk: /dev/vda, /dev/vdb, … `source`: a raw file, or an nbd URI."""
+        self.options += ["-drive", f"file={source},format=raw,if=virtio,readonly={'off' if writable else 'on'}"]
 
-    def run(self, script, seconds, options=None):
-        """Boots, runs the script, and tells how each of its steps ended. options: {module: "what insmod is given"}."""
+    def pack(self, script, options=None):
+        """Makes the initramfs, once all is in it. options: {module: "what insmod is given"}."""
         for applet in subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split():
             self.cpio.link(f"bin/{applet}", "busybox")
         for module, words in (options or {"nbd": "nbds_max=4 max_part=0"}).items():
@@ -174,14 +176,20 @@ class Guest:
         self.cpio.file("init", (PRELUDE + script + "\ndone_all\n").encode(), 0o755)
         self.cpio.close()
 
+    def command(self, parameters=""):
+        """What boots it; `parameters` are found in /proc/cmdline."""
         image = next((self.kernel / "boot").glob("vmlinuz-*"))
         # Without a real clock and mitigations it boots in half the time; cmpxchg16b is not sound in qemu's emulation.
-        command = [QEMU, "-machine", "q35,accel=kvm:tcg", "-cpu", "max,-cx16", "-nodefaults", "-no-reboot",
-                   "-display", "none", "-monitor", "none", "-serial", f"file:{self.log}", *self.options,
-                   "-kernel", image, "-initrd", self.initramfs, "-append",
-                   "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=reliable no_timer_check"]
+        return [QEMU, "-machine", f"q35,accel={ACCELERATOR}", "-cpu", "max,-cx16", "-nodefaults", "-no-reboot",
+                "-display", "none", "-monitor", "none", "-serial", f"file:{self.log}", *self.options,
+                "-kernel", image, "-initrd", self.initramfs, "-append",
+                f"console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=reliable no_timer_check {parameters}"]
+
+    def run(self, script, seconds, options=None):
+        """Boots, runs the script, and tells how each of its steps ended. options: as of pack()."""
+        self.pack(script, options)
         try:
-            qemu = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            qemu = subprocess.run(self.command(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                                   timeout=seconds)
             ending = qemu.stderr.strip() or "the guest ended before it"
         except subprocess.TimeoutExpired:
