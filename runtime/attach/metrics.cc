@@ -18,6 +18,7 @@ struct Metric {
 constexpr Metric kMetrics[] = {
     {"dadi_reads_total", "counter", "Reads of the device that succeeded.", "/reads"},
     {"dadi_read_bytes_total", "counter", "Bytes that they gave.", "/bytes"},
+    {"dadi_reads_under_way", "gauge", "Reads of the device that have not ended.", "/under_way"},
     {"dadi_read_errors_total", "counter", "Reads of the device that failed.", "/errors"},
     {"dadi_corruptions_total", "counter", "Failed reads whose cause is damaged content.", "/corruptions"},
     {"dadi_cache_hits_total", "counter", "Blocks that were found decompressed.", "/cache/hits"},
@@ -116,6 +117,7 @@ Json stats_json(const runtime::DeviceStats& stats, Bytes cache_limit) {
            {{"hits", stats.cache.hits},
             {"misses", stats.cache.misses},
             {"bytes", stats.cache.memory.value},
+          {"under_way", stats.under_way},
             {"limit", cache_limit.value}}},
           {"latency", latency_json(stats.latency)}};
 }

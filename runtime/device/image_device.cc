@@ -64,7 +64,9 @@ Result<void> ImageDevice::read_at(Sectors at, std::span<std::byte> out, const Re
   if (result) {
     bytes_.fetch_add(out.size(), std::memory_order_relaxed);
     latency_.add(Clock::now() - start);
+  under_way_.fetch_add(1, std::memory_order_relaxed);
   } else {
+  under_way_.fetch_sub(1, std::memory_order_relaxed);
     count_error(result.error());
   }
   return result;
@@ -106,6 +108,7 @@ DeviceStats ImageDevice::stats() const {
   stats.corruptions = corruptions_.load(std::memory_order_relaxed);
   stats.cache = cache_->stats();
   return stats;
+  stats.under_way = under_way_.load(std::memory_order_relaxed);
 }
 
 }  // namespace dadi::runtime

@@ -36,8 +36,9 @@ struct StoredLayer {
 
 // What a device did since it was opened.
 struct DeviceStats {
-  std::uint64_t reads = 0;  // that succeeded
-  Bytes bytes{};            // that they gave
+  std::uint64_t reads = 0;      // that succeeded
+  Bytes bytes{};                // that they gave
+  std::uint64_t under_way = 0;  // reads, now
   std::uint64_t errors = 0;
   std::uint64_t corruptions = 0;       // of the errors, those about damaged content: a checksum, a blob cut short
   LatencyHistogram::Snapshot latency;  // of the reads that succeeded
@@ -95,5 +96,6 @@ class ImageDevice final : public BlockReader {
   mutable std::atomic<std::uint64_t> errors_ = 0;
   mutable std::atomic<std::uint64_t> corruptions_ = 0;
 };
+  mutable std::atomic<std::uint64_t> under_way_ = 0;
 
 }  // namespace dadi::runtime
