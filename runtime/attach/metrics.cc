@@ -29,6 +29,12 @@ constexpr Metric kMetrics[] = {
     {"dadi_block_cache_hits_total", "counter", "Chunks that the cache on disk had.", "/registry/chunks/hits"},
     {"dadi_block_cache_misses_total", "counter", "Chunks that it did not have.", "/registry/chunks/misses"},
     {"dadi_block_cache_damaged_total", "counter", "Chunks that were damaged there.", "/registry/chunks/damaged"},
+    {"dadi_replay_fetched_bytes_total", "counter", "Bytes fetched because the image's trace says so.",
+     "/replay/fetched"},
+    {"dadi_replay_failures_total", "counter", "Pieces of them that could not be fetched.", "/replay/failures"},
+    {"dadi_replay_hit_bytes_total", "counter", "Bytes of them that reads asked for later.", "/replay/hits"},
+    {"dadi_replay_late_bytes_total", "counter", "Bytes of them that reads had asked for before.", "/replay/late"},
+    {"dadi_replay_wasted_bytes", "gauge", "Bytes of them that no read has asked for so far.", "/replay/wasted"},
 };
 constexpr std::string_view kHistogram = "dadi_read_seconds";
 
@@ -111,13 +117,13 @@ Json latency_json(const runtime::LatencyHistogram::Snapshot& latency) {
 Json stats_json(const runtime::DeviceStats& stats, Bytes cache_limit) {
   return {{"reads", stats.latency.count()},
           {"bytes", stats.bytes.value},
+          {"under_way", stats.under_way},
           {"errors", stats.errors},
           {"corruptions", stats.corruptions},
           {"cache",
            {{"hits", stats.cache.hits},
             {"misses", stats.cache.misses},
             {"bytes", stats.cache.memory.value},
-          {"under_way", stats.under_way},
             {"limit", cache_limit.value}}},
           {"latency", latency_json(stats.latency)}};
 }
