@@ -12,6 +12,7 @@
 #include "apps/dadi/child_command.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/contained_command.h"
+#include "apps/dadi/idle_reads.h"
 #include "apps/dadi/new_file.h"
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/trace_file.h"
@@ -33,13 +34,14 @@ struct RecordOptions {
   std::string output;
   std::string time;
   std::string until;
+  std::string idle_time;
   bool host_network = false;
   std::vector<std::string> words;
   std::string dadid;
 };
 
 // "30", "30s", "5m", "1h". None: no end.
-Result<std::optional<std::chrono::seconds>> parse_time(const std::string& text) {
+Result<std::optional<std::chrono::seconds>> parse_time(std::string_view option, const std::string& text) {
   if (text.empty()) return std::optional<std::chrono::seconds>();
   unsigned number = 0;
   const char* const end = text.data() + text.size();
@@ -47,7 +49,7 @@ Result<std::optional<std::chrono::seconds>> parse_time(const std::string& text) 
   const std::string_view unit(stop, static_cast<std::size_t>(end - stop));
   const unsigned factor = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
   if (status != std::errc() || factor == 0 || number == 0 || number > 1'000'000)
-    return Error::invalid_argument("--for {}: not a time, as in 30s or 5m", text);
+    return Error::invalid_argument("{} {}: not a time, as in 30s or 5m", option, text);
   return std::optional(std::chrono::seconds(std::uint64_t{number} * factor));
 }
 
@@ -173,9 +175,19 @@ class Until {
   Clock::time_point next_;
 };
 
+// What ends the command, besides itself and --until.
+struct Ends {
+  std::optional<std::chrono::seconds> time;
+  std::optional<std::chrono::seconds> idle;
+};
+
 // Runs the command until its end, or that of the recording. Its exit status; 0 if it was ended.
 Result<int> run_command(const Session& session, const RecordOptions& options, const Containment& containment,
-                        std::optional<std::chrono::seconds> time) {
+                        const attach::Listing& listing, const Ends& ends) {
+  std::optional<IdleReads> idle;
+  if (ends.idle) {
+    DADI_TRY(idle, IdleReads::watch(listing.control_socket, *ends.idle));
+  }
   DADI_TRY(ContainedCommand command, ContainedCommand::start(containment));
   const auto started = Clock::now();
   Result<bool> done = false;
@@ -184,7 +196,8 @@ Result<int> run_command(const Session& session, const RecordOptions& options, co
     while (done && !*done) {
       if (has_ended(command.fd(), std::chrono::milliseconds(50))) return command.wait();
       done = until.holds();
-      if (session.stop().stop_requested() || (time && Clock::now() - started >= *time)) break;
+      if (done && !*done && idle) done = idle->hold();
+      if (session.stop().stop_requested() || (ends.time && Clock::now() - started >= *ends.time)) break;
     }
   }
   command.terminate();
@@ -207,12 +220,13 @@ Result<void> detach_recorded(const attach::StateFolder& folder, const std::strin
 
 Result<void> record(Session& session, const RecordOptions& options) {
   DADI_CHECK(require_root("recording"));
-  DADI_TRY(const auto time, parse_time(options.time));
+  DADI_TRY(const auto time, parse_time("--for", options.time));
+  DADI_TRY(const auto idle_time, parse_time("--until-idle", options.idle_time));
   DADI_TRY(const OwnFolder own, OwnFolder::create());
   DADI_TRY(const Recording recording, prepare(session, options, own.mount_point()));
   DADI_TRY(const auto folder, attach::StateFolder::open());
   DADI_TRY(const attach::Listing listing, attach::attach(folder, recording.request));
-  auto ran = run_command(session, options, recording.containment, time);
+  auto ran = run_command(session, options, recording.containment, listing, {time, idle_time});
   DADI_CHECK(detach_recorded(folder, listing.attachment.name));
   const std::string& path = recording.request.spec.record;
   if (!ran) {
@@ -236,11 +250,14 @@ void add_record(CommandLine& line, Session& session) {
   auto command = line.add("record", "Run a command in a converted image, and keep what it reads: a trace",
                           "sudo dadi record oci:debian-dadi -o app.trace -- /bin/true\n"
                           "sudo dadi record oci:debian-dadi --for 2s -o app.trace -- /bin/sleep 60\n"
+                          "sudo dadi record oci:debian-dadi --until-idle 2s -- /bin/sleep 60\n"
                           "sudo dadi record oci:debian-dadi --until 'test -e started' -- /bin/sleep 60");
   add_image_options(command, options.image);
   command.option("-o,--output", options.output, "TRACE", "Where the trace is written; by default named after the image")
       .option("--for", options.time, "TIME", "End the command after this time, as in 30s or 5m")
       .option("--until", options.until, "CMD", "End it once this succeeds, on the host: sh -c, asked again and again")
+      .option("--until-idle", options.idle_time, "TIME",
+              "End it once nothing was read of the image for this long, as in 2s")
       .flag("--host-network", options.host_network, "It has the host's network, and not none")
       .option("--dadid", options.dadid, "FILE", "The program that serves the device")
       .trailing_arguments("CMD", options.words, "What to run, behind --; default: what the image's containers run");

@@ -1,9 +1,8 @@
 // dadi trace show|merge: what starts of an image read
 #include "libformat/trace/trace.h"
 
-#include <algorithm>
 #include <map>
-#include <unordered_map>
+#include <optional>
 
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
@@ -12,8 +11,9 @@
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/table.h"
 #include "apps/dadi/trace_file.h"
-#include "apps/image/traced_places.h"
-#include "libfs/ext4/file_map.h"
+#include "apps/dadi/trace_page.h"
+#include "apps/dadi/trace_sums.h"
+#include "libformat/base/bytes.h"
 
 namespace dadi {
 namespace {
@@ -23,68 +23,12 @@ using Reads = std::vector<trace::Read>;
 struct TraceOptions {
   std::string file;
   bool reads = false;
+  bool html = false;
   ImageOptions image;
   std::vector<std::string> files;
   std::string output;
   unsigned seen_in = 1;
 };
-
-struct LayerReads {
-  std::uint64_t reads = 0;
-  Bytes bytes{};
-  Bytes distinct{};
-};
-
-std::map<std::uint32_t, LayerReads> by_layer(const Reads& reads) {
-  std::map<std::uint32_t, LayerReads> layers;
-  for (const trace::Read& read : reads) {
-    LayerReads& layer = layers[read.layer];
-    ++layer.reads;
-    layer.bytes += read.size;
-  }
-  for (const trace::Read& read : trace::without_repeats(reads)) layers[read.layer].distinct += read.size;
-  return layers;
-}
-
-// What belongs to no file has a name in parentheses, which no path has.
-constexpr std::string_view kFileSystem = "(file system)";
-constexpr std::string_view kLayerIndex = "(headers and indexes of layers)";
-constexpr std::string_view kNowhere = "(nothing: the trace is of another image)";
-
-struct FileReads {
-  std::string path;
-  std::uint64_t first = 0;  // its place among the files
-  Bytes bytes{};            // distinct
-};
-
-// In the order in which they were first read.
-Result<std::vector<FileReads>> by_file(Session& session, const ImageOptions& options, const Reads& reads) {
-  DADI_TRY(BlockImage image, open_block_image(session, options));
-  const TracedPlaces places(image.layers);
-  DADI_TRY(const auto device, stack(std::move(image.layers)));
-  DADI_TRY(const auto volume, fs::Volume::open(device));
-  DADI_TRY(const fs::FileMap map, fs::FileMap::make(*volume, session.stop()));
-  std::vector<FileReads> files;
-  std::unordered_map<std::string_view, std::size_t> numbers;  // paths live in `map`
-  const auto add = [&](std::string_view path, Bytes size) {
-    const auto [at, is_new] = numbers.try_emplace(path, files.size());
-    if (is_new) files.push_back({std::string(path), files.size(), {}});
-    files[at->second].bytes += size;
-  };
-  for (const trace::Read& read : trace::without_repeats(reads)) {
-    places.visit(read, [&](const TracedPlaces::Piece& piece) {
-      if (piece.kind != TracedPlaces::Kind::kDevice)
-        return add(piece.kind == TracedPlaces::Kind::kAround ? kLayerIndex : kNowhere, piece.size);
-      for (Bytes done; done < piece.size;) {
-        const auto place = map.at(piece.at + done);
-        const Bytes size = std::min(piece.size - done, place.end - piece.at - done);
-        add(place.path.empty() ? kFileSystem : place.path, size);
-        done += size;
-      }
-    });
-  }
-  return files;
-}
 
 Json layers_json(const std::map<std::uint32_t, LayerReads>& layers) {
   Json all = Json::array();
@@ -100,25 +44,54 @@ using enum Table::Align;
 
 std::string layers_table(const std::map<std::uint32_t, LayerReads>& layers) {
   Table table({{"LAYER", kRight}, {"READS", kRight}, {"BYTES", kRight}, {"DISTINCT", kRight}});
-  LayerReads sum;
-  for (const auto& [number, layer] : layers) {
+  for (const auto& [number, layer] : layers)
     table.add({std::to_string(number + 1ULL), std::to_string(layer.reads), format_size(layer.bytes),
                format_size(layer.distinct)});
-    sum.reads += layer.reads;
-    sum.bytes += layer.bytes;
-    sum.distinct += layer.distinct;
-  }
+  const LayerReads sum = sum_of(layers);
   table.add({"all", std::to_string(sum.reads), format_size(sum.bytes), format_size(sum.distinct)});
   return table.render();
 }
 
-Result<void> show(Session& session, const TraceOptions& options) {
+// A page goes to a file, or is the answer itself.
+Result<void> show_page(Session& session, const TraceOptions& options) {
+  const bool to_stdout = options.output.empty();
+  if (to_stdout && session.options.json)
+    return Error::invalid_argument("--html and --json, and one stdout").with_hint("-o FILE is where the page goes");
+  if (!to_stdout) DADI_CHECK(check_replaceable(options.output));
   DADI_TRY(const Reads reads, load_trace_file(options.file, session.read_context()));
-  const auto layers = by_layer(reads);
+  std::optional<TracedFiles> files;
+  if (!options.image.reference.empty()) {
+    DADI_TRY(files, TracedFiles::open(session, options.image).context("{}", options.image.reference));
+  }
+  const std::string page = trace_page({options.file, options.image.reference, reads, files ? &*files : nullptr});
+  if (to_stdout) {
+    session.out().text(page);
+    return {};
+  }
+  DADI_TRY(const auto file, NewFile::create(options.output));
+  DADI_CHECK(file->write_at({0}, as_bytes(page)));
+  DADI_CHECK(file->publish({page.size()}));
+  if (session.options.json) {
+    session.answer({{"path", options.output}, {"size", page.size()}});
+  } else {
+    session.out().print("{}: {}\n", session.shown(options.output), format_size({page.size()}));
+  }
+  return {};
+}
+
+Result<void> show(Session& session, const TraceOptions& options) {
+  if (options.html) return show_page(session, options);
+  if (!options.output.empty())
+    return Error::invalid_argument("-o without --html").with_hint("without --html the answer goes to stdout");
+  DADI_TRY(const Reads reads, load_trace_file(options.file, session.read_context()));
+  const Reads once = trace::without_repeats(reads);
+  const auto layers = reads_by_layer(reads, once);
   std::vector<FileReads> files;
   const bool with_files = !options.image.reference.empty();
   if (with_files) {
-    DADI_TRY(files, by_file(session, options.image, reads).context("{}", options.image.reference));
+    DADI_TRY(const TracedFiles traced,
+             TracedFiles::open(session, options.image).context("{}", options.image.reference));
+    files = reads_by_file(traced, once);
   }
   if (session.options.json) {
     Json answer{{"layers", layers_json(layers)}};
@@ -138,8 +111,9 @@ Result<void> show(Session& session, const TraceOptions& options) {
   session.out().text(layers_table(layers));
   if (with_files) {
     Table table({{"ORDER", kRight}, {"BYTES", kRight}, {"FILE"}});
+    std::size_t order = 0;
     for (const FileReads& file : files)
-      table.add({std::to_string(file.first + 1), format_size(file.bytes), session.shown(file.path)});
+      table.add({std::to_string(++order), format_size(file.bytes), session.shown(file.path)});
     session.out().print("\n{}", table.render());
   }
   if (options.reads) {
@@ -186,11 +160,15 @@ void add_trace(CommandLine& line, Session& session) {
   auto showing = group.add("show", "What was read, by layer, and by file with --image",
                            "dadi trace show app.trace\n"
                            "dadi trace show app.trace --image oci:debian-dadi\n"
+                           "dadi trace show app.trace --image oci:debian-dadi --html -o app.html\n"
                            "dadi trace show app.trace --image oci:debian-dadi --json | jq -r '.files[].path'");
   showing.argument("TRACE", options.file, "File: a trace")
       .option("--image", options.image.reference, "REF", "The converted image that it is of: names the files")
       .option("--platform", options.image.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64")
-      .flag("--reads", options.reads, "Every read, in order");
+      .flag("--reads", options.reads, "Every read, in order")
+      .flag("--html", options.html, "As a page for a browser, with charts of what was read when")
+      .instead_of_previous()
+      .option("-o,--output", options.output, "FILE", "Where the page is written; by default stdout");
   add_registry_options(showing, options.image.registry);
   showing.run([&] { session.finish(show(session, options).context("trace show {}", options.file)); });
 

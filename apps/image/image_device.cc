@@ -19,6 +19,7 @@ Result<OpenImage> open_image_device(const oci::Reference& reference, const std::
                                     const Notes& notes) {
   DADI_TRY(FoundImage image, find_block_image(reference, platform, notes, reach));
   const bool replayed = image.trace && image.lazy && reach.lazy.replay && reach.lazy.cached && !options.recorder;
+  options.accounted = replayed;
   std::future<Result<Reads>> trace;  // on its way while the layers are opened
   if (replayed)
     trace = std::async(std::launch::async, [&image] { return carried_trace(*image.stored->source, *image.trace); });
@@ -49,7 +50,8 @@ Result<OpenImage> open_image_device(const oci::Reference& reference, const std::
 }
 
 nlohmann::ordered_json to_json(const runtime::Replay::Stats& stats) {
-  return {{"planned", stats.planned.value}, {"fetched", stats.fetched.value}, {"failures", stats.failures}};
+  return {{"planned", stats.planned.value}, {"fetched", stats.fetched.value}, {"failures", stats.failures},
+          {"hits", stats.use.hits.value},   {"late", stats.use.late.value},   {"wasted", stats.use.wasted.value}};
 }
 
 Result<void> write_recording(const runtime::Recorder& recorder, const std::filesystem::path& path) {

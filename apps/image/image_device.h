@@ -17,7 +17,8 @@ struct OpenImage {
   ImagePlace place;                         // where this one is found again
 };
 
-// {"planned", "fetched", "failures"}: bytes, and pieces that were not fetched.
+// {"planned", "fetched", "failures", "hits", "late", "wasted"}: bytes, and pieces that were not fetched; what became of
+// what was fetched, as PrefetchAccount::Sums says it.
 nlohmann::ordered_json to_json(const runtime::Replay::Stats& stats);
 
 // Writes what was read of the device so far as a trace, each byte once; a file that is there is replaced.

@@ -18,6 +18,7 @@ struct Metric {
 constexpr Metric kMetrics[] = {
     {"dadi_reads_total", "counter", "Reads of the device that succeeded.", "/reads"},
     {"dadi_read_bytes_total", "counter", "Bytes that they gave.", "/bytes"},
+    {"dadi_reads_under_way", "gauge", "Reads of the device that have not ended.", "/under_way"},
     {"dadi_read_errors_total", "counter", "Reads of the device that failed.", "/errors"},
     {"dadi_corruptions_total", "counter", "Failed reads whose cause is damaged content.", "/corruptions"},
     {"dadi_cache_hits_total", "counter", "Blocks that were found decompressed.", "/cache/hits"},
@@ -28,6 +29,12 @@ constexpr Metric kMetrics[] = {
     {"dadi_block_cache_hits_total", "counter", "Chunks that the cache on disk had.", "/registry/chunks/hits"},
     {"dadi_block_cache_misses_total", "counter", "Chunks that it did not have.", "/registry/chunks/misses"},
     {"dadi_block_cache_damaged_total", "counter", "Chunks that were damaged there.", "/registry/chunks/damaged"},
+    {"dadi_replay_fetched_bytes_total", "counter", "Bytes fetched because the image's trace says so.",
+     "/replay/fetched"},
+    {"dadi_replay_failures_total", "counter", "Pieces of them that could not be fetched.", "/replay/failures"},
+    {"dadi_replay_hit_bytes_total", "counter", "Bytes of them that reads asked for later.", "/replay/hits"},
+    {"dadi_replay_late_bytes_total", "counter", "Bytes of them that reads had asked for before.", "/replay/late"},
+    {"dadi_replay_wasted_bytes", "gauge", "Bytes of them that no read has asked for so far.", "/replay/wasted"},
 };
 constexpr std::string_view kHistogram = "dadi_read_seconds";
 
@@ -110,6 +117,7 @@ Json latency_json(const runtime::LatencyHistogram::Snapshot& latency) {
 Json stats_json(const runtime::DeviceStats& stats, Bytes cache_limit) {
   return {{"reads", stats.latency.count()},
           {"bytes", stats.bytes.value},
+          {"under_way", stats.under_way},
           {"errors", stats.errors},
           {"corruptions", stats.corruptions},
           {"cache",

@@ -10,8 +10,8 @@
 
 namespace dadi::attach {
 
-// {"reads", "bytes", "errors", "corruptions", "cache": {"hits", "misses", "bytes", "limit"}, "latency": {"mean", "p50",
-// "p99", "sum", "buckets": [{"le", "count"} …]}}. Times in seconds; counts of buckets are cumulative.
+// {"reads", "bytes", "under_way", "errors", "corruptions", "cache": {"hits", "misses", "bytes", "limit"}, "latency":
+// {"mean", "p50", "p99", "sum", "buckets": [{"le", "count"} …]}}. Times in seconds; counts of buckets are cumulative.
 Json stats_json(const runtime::DeviceStats& stats, Bytes cache_limit);
 
 // One device's counters, and what it is called in their labels.

@@ -41,7 +41,9 @@ Result<std::unique_ptr<ImageDevice>> ImageDevice::open(std::vector<DeviceLayer> 
   std::vector<StoredLayer> stored;
   for (std::size_t i = 0; i < files.size(); ++i) {
     readers.push_back(std::move(files[i].layer));
-    stored.push_back({files[i].blocks, readers[i].blob()});
+    stored.push_back({files[i].blocks, readers[i].blob(), nullptr});
+    if (options.accounted)
+      stored[i].account = std::make_shared<PrefetchAccount>(files[i].blocks, readers[i].blob()->size());
     if (files[i].blocks)
       readers[i] = std::move(readers[i]).over(std::make_shared<CachedLayer>(std::move(files[i].blocks), *cache, i));
     if (options.recorder) {
@@ -49,6 +51,8 @@ Result<std::unique_ptr<ImageDevice>> ImageDevice::open(std::vector<DeviceLayer> 
           std::make_shared<RecordedLayer>(readers[i].blob(), static_cast<std::uint32_t>(i), options.recorder);
       readers[i] = std::move(readers[i]).over(std::move(recorded));
     }
+    if (const auto& account = stored[i].account)
+      readers[i] = std::move(readers[i]).over(std::make_shared<AccountedLayer>(readers[i].blob(), account));
     names.push_back(std::move(layers[i].name));
   }
   lsmt::LayerInfo top = readers.empty() ? lsmt::LayerInfo{} : readers.back().info();
@@ -60,7 +64,9 @@ Result<std::unique_ptr<ImageDevice>> ImageDevice::open(std::vector<DeviceLayer> 
 Result<void> ImageDevice::read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
+  under_way_.fetch_add(1, std::memory_order_relaxed);
   auto result = read(at, out, context);
+  under_way_.fetch_sub(1, std::memory_order_relaxed);
   if (result) {
     bytes_.fetch_add(out.size(), std::memory_order_relaxed);
     latency_.add(Clock::now() - start);
@@ -102,6 +108,7 @@ DeviceStats ImageDevice::stats() const {
   stats.latency = latency_.snapshot();
   stats.reads = stats.latency.count();
   stats.bytes = {bytes_.load(std::memory_order_relaxed)};
+  stats.under_way = under_way_.load(std::memory_order_relaxed);
   stats.errors = errors_.load(std::memory_order_relaxed);
   stats.corruptions = corruptions_.load(std::memory_order_relaxed);
   stats.cache = cache_->stats();

@@ -11,6 +11,7 @@
 #include "runtime/device/block_cache.h"
 #include "runtime/device/latency_histogram.h"
 #include "runtime/device/layer_opening.h"
+#include "runtime/device/prefetch_account.h"
 #include "runtime/device/recorder.h"
 #include "runtime/worker_pool.h"
 
@@ -26,18 +27,21 @@ struct DeviceOptions {
   // quick, and by several at once. Not told of would_block, nor of what a caller stopped.
   std::function<void(const Error&)> on_error;
   std::shared_ptr<Recorder> recorder;  // hears what is read of the layers; null: nobody does
+  bool accounted = false;              // of each layer there is an account of what is prefetched, for Replay
 };
 
 // A layer as it is stored.
 struct StoredLayer {
   std::shared_ptr<const zfile::Reader> blocks;  // null: it is not compressed
   SharedBlob plain;                             // then this is the layer
+  std::shared_ptr<PrefetchAccount> account;     // of what is prefetched of it; null: nobody keeps one
 };
 
 // What a device did since it was opened.
 struct DeviceStats {
-  std::uint64_t reads = 0;  // that succeeded
-  Bytes bytes{};            // that they gave
+  std::uint64_t reads = 0;      // that succeeded
+  Bytes bytes{};                // that they gave
+  std::uint64_t under_way = 0;  // reads, now
   std::uint64_t errors = 0;
   std::uint64_t corruptions = 0;       // of the errors, those about damaged content: a checksum, a blob cut short
   LatencyHistogram::Snapshot latency;  // of the reads that succeeded
@@ -92,6 +96,7 @@ class ImageDevice final : public BlockReader {
   const lsmt::LayerInfo top_;
   mutable LatencyHistogram latency_;
   mutable std::atomic<std::uint64_t> bytes_ = 0;
+  mutable std::atomic<std::uint64_t> under_way_ = 0;
   mutable std::atomic<std::uint64_t> errors_ = 0;
   mutable std::atomic<std::uint64_t> corruptions_ = 0;
 };

@@ -86,7 +86,9 @@ void Replay::run(const std::stop_token& stop, const std::vector<trace::Read>& re
     const StoredLayer& layer = layers[piece.layer];
     const BlobReader& blob = layer.blocks ? layer.blocks->stored() : *layer.plain;
     const auto scratch = std::make_unique_for_overwrite<std::byte[]>(piece.size.value);
+    if (layer.account) layer.account->fetching(piece.offset, piece.size);
     if (blob.read_at(piece.offset, {scratch.get(), piece.size.value}, context)) {
+      if (layer.account) layer.account->fetched(piece.offset, piece.size);
       fetched_ += piece.size.value;
       in_a_row_ = 0;
     } else {
@@ -97,7 +99,10 @@ void Replay::run(const std::stop_token& stop, const std::vector<trace::Read>& re
 }
 
 Replay::Stats Replay::stats() const {
-  return {{planned_}, {fetched_}, failures_};
+  Stats stats{{planned_}, {fetched_}, failures_, {}};
+  for (const StoredLayer& layer : device_->stored_layers())
+    if (layer.account) stats.use += layer.account->sums();
+  return stats;
 }
 
 }  // namespace dadi::runtime

@@ -35,6 +35,7 @@ class Replay {
     Bytes planned{};
     Bytes fetched{};
     std::uint64_t failures = 0;
+    PrefetchAccount::Sums use;  // of what was fetched; nothing if the device is not accounted for
   };
 
   Replay(std::shared_ptr<const ImageDevice> device, std::vector<trace::Read> reads, Bytes budget);

@@ -1,5 +1,6 @@
 """Attaching images that are on a registry."""
 import json
+import os
 import pathlib
 import subprocess
 
@@ -8,6 +9,7 @@ from attaching import Attached
 from harness import DENIED, NETWORK
 from images import entry, read_manifest
 from registries import PASSWORD, USER, Registry, make_authority
+from traces import make_trace
 
 
 class LazyAttach(Attached):
@@ -91,6 +93,34 @@ class LazyAttach(Attached):
         self.wait_until(lambda: "all of the image is on this host" in log.read_text())
         self.registry.stop()
         self.assertEqual(self.device_digest(device), self.exported())
+
+    def test_a_replay_says_what_it_was_worth(self):
+        self.dadi("push", self.image("large", [[entry("data", os.urandom(3 << 20))]]), self.at)
+        (self.folder / "app.trace").write_bytes(make_trace([(0, 512 << 10, 1 << 20), (0, 2 << 20, 512 << 10)]))
+        traced = f"docker://{self.registry.host}/a:traced"
+        self.dadi("trace", "attach", self.at, "app.trace", traced)
+        self.attach("--name", "web", traced)
+
+        def replay():
+            return self.dadi("stats", "--json", "web").json[0]["replay"]
+
+        self.wait_until(lambda: replay()["fetched"] == replay()["planned"] > 0)
+        before = replay()
+        self.assertGreaterEqual(before["fetched"], 1536 << 10)
+        self.assertEqual(before["hits"] + before["late"] + before["wasted"], before["fetched"])
+        self.assertGreater(before["wasted"], 1 << 20)  # the kernel has looked at the ends of the device alone
+        self.device_digest(self.listed("web")["device"])
+        after = replay()
+        self.assertGreaterEqual(after["hits"], before["wasted"])
+        self.assertEqual((after["wasted"], after["late"]), (0, before["late"]))
+        text = self.dadi("stats", "--prometheus").text
+        for name, value in (("fetched_bytes_total", after["fetched"]), ("failures_total", 0), ("late_bytes_total", after["late"]),
+                            ("hit_bytes_total", after["hits"]), ("wasted_bytes", 0)):
+            self.assertRegex(text, rf'(?m)^dadi_replay_{name}{{.*name="web".*}} {value}$')
+        self.dadi("detach", "web")
+        # Without a replay there is nothing to say.
+        self.attach("--name", "plain", "--no-replay", traced)
+        self.assertNotIn("replay", self.dadi("stats", "--json", "plain").json[0])
 
 
 if __name__ == "__main__":

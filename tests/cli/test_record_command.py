@@ -33,6 +33,7 @@ class Record(Attached):
         self.env["TMPDIR"] = str(self.temporary)
         layers = [[*(folder(name) for name in ("proc", "dev", "tmp", "run", "var", "srv")), symlink("var/tmp", "/etc"),
                    *programs("sh", "cat", "sleep", "true"), entry("srv/read", os.urandom(300_000)),
+                   *(entry(f"srv/part{i}", os.urandom(5000)) for i in range(4)),
                    entry("srv/not", os.urandom(300_000))]]
         Layout(self.folder / "source").add_image(layers, config={
             "Env": ["COLOR=blue", "PATH=/bin"], "WorkingDir": "/srv", "Entrypoint": ["cat"], "Cmd": ["read"]})
@@ -131,6 +132,19 @@ class Record(Attached):
         self.record("--for", "1", "--", "/bin/sh", "-c", script)
         self.record("--until", "test \"$(cat $DADI_ROOT/srv/read | wc -c)\" = 300000 && kill -0 $DADI_PID", "--", "/bin/sleep", "600")
         self.assertIn("/srv/read", self.files())
+
+    def test_it_is_ended_once_nothing_is_read_any_more(self):
+        begun = time.monotonic()
+        self.record("--until-idle", "2s", "--", "/bin/sleep", "600")
+        self.assertTrue(2 <= time.monotonic() - begun < 30)
+        self.assertIn("/bin/sleep", self.files())
+        # What is read now and then keeps it going, to its own end.
+        script = "for i in 0 1 2 3; do sleep 1; cat part$i > /dev/null; done; exit 7"
+        self.record("-q", "--until-idle", "3s", "--", "/bin/sh", "-c", script, status=7)
+        self.assertEqual({path for path in self.files() if path.startswith("/srv/part")}, {f"/srv/part{i}" for i in range(4)})
+        # And one that reads no more of what it has read is idle, however busy it is.
+        self.record("-q", "--until-idle", "1s", "--", "/bin/sh", "-c", "while :; do cat /srv/read > /dev/null; done")
+        self.fails(USAGE, "record", "oci:image", "--until-idle", "soon", "--", "/bin/true", says="--until-idle soon")
 
     def test_an_interrupt_ends_the_recording_and_not_the_trace(self):
         with subprocess.Popen([harness.BINARY, "record", "oci:image", "-o", "app.trace", "--", "/bin/sh", "-c", "echo on; sleep 600"],

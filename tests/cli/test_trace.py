@@ -1,7 +1,12 @@
 """dadi trace: what a recording says, checked against layers that are searched for files' contents."""
+import html
+import html.parser
 import os
+import random
+import re
 
 import harness
+from browsing import Listener, look_at, need_chromium
 from harness import CORRUPT, NOT_FOUND, USAGE
 from images import Layout, entry, read_manifest
 from traces import make_trace
@@ -50,18 +55,22 @@ class Files(harness.Test):
         self.fails(USAGE, "trace", "merge", "good", says="--output")
 
 
-class ByFile(harness.Test):
+class OfImage(harness.Test):
+    def make_image(self, *layers):
+        """Converts an image; self.layers are its block layers, uncompressed."""
+        Layout(self.folder / "source").add_image(layers)
+        self.dadi("convert", "--virtual-size", "1G", "oci:source", "oci:image")
+        self.layers = []
+        for number, layer in enumerate(read_manifest(self.folder / "image")[0]["layers"]):
+            self.dadi("zfile", "extract", self.folder / "image/blobs/sha256" / layer["digest"][7:], f"layer{number}")
+            self.layers.append((self.folder / f"layer{number}").read_bytes())
+
+
+class ByFile(OfImage):
     def setUp(self):
         super().setUp()
         self.lower, self.upper = os.urandom(10_000), os.urandom(70_000)
-        layout = Layout(self.folder / "source")
-        layout.add_image([[entry("srv/lower", self.lower)], [entry("opt/upper \x1b", self.upper)]])
-        self.dadi("convert", "--virtual-size", "1G", "oci:source", "oci:image")
-        layers = []
-        for number, layer in enumerate(read_manifest(self.folder / "image")[0]["layers"]):
-            self.dadi("zfile", "extract", self.folder / "image/blobs/sha256" / layer["digest"][7:], f"layer{number}")
-            layers.append((self.folder / f"layer{number}").read_bytes())
-        self.layers = layers
+        self.make_image([entry("srv/lower", self.lower)], [entry("opt/upper \x1b", self.upper)])
 
     def show(self, *reads):
         (self.folder / "t").write_bytes(make_trace(reads))
@@ -89,6 +98,140 @@ class ByFile(harness.Test):
         whole = self.show(*((0, 0, 1 << 40) for _ in range(1000)))
         self.assertEqual(sum(size for _, size in whole), 1 << 40)
         self.assertIn(("/srv/lower", 12288), whole)
+
+
+ATTRIBUTES = set("aria-label charset checked class content d for height http-equiv id lang name preserveaspectratio role "
+                 "style title transform type viewbox width y".split())
+
+
+class Markup(html.parser.HTMLParser):
+    """The tags and the names of attributes that a page has."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+
+class Page(OfImage):
+    def write(self, name, *reads):
+        (self.folder / name).write_bytes(make_trace(reads))
+
+    def page(self, *arguments):
+        return self.dadi("trace", "show", *arguments, "--html").text
+
+    def look(self, text, name="page.html"):
+        """What Chromium makes of a page: its document and its console."""
+        need_chromium()
+        (self.folder / name).write_text(text)
+        return look_at(self.folder / name, self.folder / "chromium")
+
+    def marks(self, text):
+        """Of each chart of a page, by color: the cells that have it, as (column, row)."""
+        charts = []
+        for chart in re.findall(r"<svg .*?</svg>", text, re.DOTALL):
+            charts.append(cells := {})
+            for color, path in re.findall(r'<path class="s(\d) l\d" d="([^"]*)"', chart):
+                for column, row, length in re.findall(r"M(\d+) (\d+)h(\d+)", path):
+                    cells.setdefault(int(color), set()).update((int(column) + i, int(row)) for i in range(int(length)))
+        return charts
+
+    def test_a_page_goes_to_stdout_or_to_a_file(self):
+        self.write("t", (0, 4096, 8192), (2, 0, 4096), (0, 4096, 8192))
+        page = self.page("t")
+        self.assertTrue(page.startswith("<!DOCTYPE html>") and page.endswith("</html>\n"))
+        self.assertRegex(page, "<dt>Read</dt><dd>12 KiB</dd><dd>20 KiB with repeats</dd>")
+        self.assertEqual(self.dadi("trace", "show", "t", "--html", "-o", "p", "--json").json,
+                         {"path": "p", "size": len(page.encode())})
+        self.assertEqual((self.folder / "p").read_text(), page)
+        self.assertRegex(self.dadi("trace", "show", "t", "--html", "-o", "p").text, r"\Ap: [\d.]+ KiB\n\Z")
+        self.fails(USAGE, "trace", "show", "t", "-o", "p", says="-o without --html")
+        self.fails(USAGE, "trace", "show", "t", "--html", "--reads", says="--reads")
+        self.fails(USAGE, "trace", "show", "t", "--html", "-o", "/dev/null", says="/dev/null")
+        self.fails(NOT_FOUND, "trace", "show", "missing", "--html", "-o", "q", says="missing")
+        self.assertFalse((self.folder / "q").exists())
+
+    def test_the_chart_shows_what_was_read_when(self):
+        size = 1 << 20
+        self.write("t", (0, 0, size), (1, 8 * size, 2 * size), (0, 0, size), (0, 1 << 40, size))
+        [cells] = self.marks(self.page("t"))
+        self.assertEqual(set(cells), {0, 1})
+        columns = [[column for column, _ in sorted(cells[color])] for color in (0, 1)]
+        rows = [[row for _, row in sorted(cells[color])] for color in (0, 1)]
+        self.assertEqual([*dict.fromkeys(columns[0])], [*range(0, 60), *range(180, 240)])  # of 4 MiB, in 240 columns
+        self.assertEqual([*dict.fromkeys(columns[1])], [*range(60, 180)])
+        self.assertEqual(rows[0], sorted(rows[0]))
+        self.assertLess(max(rows[0]), min(rows[1]))  # the second layer lies below the first
+        self.assertEqual((min(rows[0]), max(rows[1])), (0, 119))
+
+    def test_files_have_rows_in_the_order_in_which_they_were_first_read(self):
+        content = [os.urandom(40960) for _ in range(3)]
+        self.make_image([entry("a", content[0]), entry("b", content[1])], [entry("c", content[2])])
+        places = [(layer, self.layers[layer].index(data[:512]), 40960) for layer, data in zip((0, 0, 1), content)]
+        self.write("t", places[1], places[2], places[0])
+        page = self.page("t", "--image", "oci:image")
+        self.assertEqual(re.findall(r'<td>(\d)</td><td class="path">(.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>', page),
+                         [("1", "/b", "1", "40 KiB", "0 B"), ("2", "/c", "2", "40 KiB", "40 KiB"), ("3", "/a", "1", "40 KiB", "80 KiB")])
+        by_file, by_device = self.marks(page)
+        self.assertEqual(by_file, {0: {(i, 0) for i in range(80)} | {(i, 2) for i in range(160, 240)},
+                                   1: {(i, 1) for i in range(80, 160)}})
+        self.assertEqual(len(by_device), 2)
+        self.assertIn("layer 2 (sha256:", page)
+
+    def test_a_page_asks_nobody_runs_nothing_and_shows_names_as_text(self):
+        need_chromium()
+        listener = Listener(self)
+        control = f'<img src="http://{listener.address}/control"><script>console.error("control")</script>'
+        _, console = self.look(f"<!DOCTYPE html><body>{control}</body>", "control.html")
+        self.assertEqual((listener.asked, len(console)), (["/control"], 1))
+        names = ["<script>console.error(1)<", "<img src=http:\\\\%s\\x onerror=console.error(2)>" % listener.address,
+                 "\"><b onmouseover='console.error(3)'>", "&lt;i&gt;", "line\n\x1b[31m\x7f", "\u202eevil\u2066", "bad\udcff\udcfe",
+                 "</title></style></svg>".replace("/", "\u2215"), "x" * 250, "${7*7}{{7*7}}{}%s"]
+        content = [os.urandom(4096) for _ in names]
+        self.make_image([entry(name, data) for name, data in zip(names, content)])
+        trace = "t<script>console.error(4)<"
+        self.write(trace, *((0, self.layers[0].index(data), 4096) for data in content))
+        page = self.page(trace, "--image", "oci:image")
+        shown = ["/" + name for name in names]
+        shown[4:7] = ["/line\\n\\x1b[31m\\x7f", "/\\u202eevil\\u2066", "/bad\\xff\\xfe"]
+        for text in (page, self.look(page)[0]):
+            self.assertEqual([html.unescape(path) for path in re.findall(r'<td class="path">(.*?)</td>', text)], shown)
+            self.assertEqual([html.unescape(name) for name in re.findall(r'<li title="(.*?)">', text)], shown)
+            self.assertIn(html.escape(trace, quote=False), text)
+        document, console = self.look(page)
+        self.assertEqual((listener.asked, console), (["/control"], []))
+        for text in (page, document):
+            self.assertEqual(Markup(text).tags & {"script", "img", "b", "i", "link", "iframe"}, {"b", "i"})  # its own
+            self.assertLessEqual(Markup(text).attributes, ATTRIBUTES)
+
+    def test_a_page_of_a_huge_trace_is_small(self):
+        rng = random.Random(1)
+        reads = [(rng.randrange(300), rng.randrange(1 << 20) << 12, 4096) for _ in range(100_000)]
+        self.write("t", *reads)
+        page = self.page("t")
+        self.assertLess(len(page), 1_000_000)
+        self.assertRegex(page, "<dt>Reads</dt><dd>100000</dd>")
+        self.assertIn("other layers", page)
+        # As large as numbers get.
+        self.write("t", *((layer, 0, (1 << 63) - 1) for layer in range(2000)))
+        page = self.page("t")
+        self.assertLess(len(page), 1_000_000)
+        self.assertRegex(page, '<td class="left">1000 more</td>')
+
+    def test_a_trace_without_reads_has_a_page(self):
+        self.write("t")
+        self.assertIn("Nothing was read.", self.page("t"))
+
+    def test_what_the_image_does_not_have_is_shown(self):
+        self.make_image([entry("a", os.urandom(4096))])
+        self.write("t", (0, 0, 1 << 40), (7, 0, 1 << 62))
+        page = self.page("t", "--image", "oci:image")
+        self.assertIn("layer 8, which the image does not have", page)
+        self.assertIn("(nothing: the trace is of another image)", page)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "tests/format/test_support.h"
+#include "tests/runtime/faulty_blob.h"
 
 namespace dadi::runtime {
 namespace {
@@ -162,6 +163,31 @@ TEST(LatencyHistogram, TellsQuantilesWithinAFactorOfTwo) {
     EXPECT_GE(found, exact);
     EXPECT_LE(found, 2 * exact);
   }
+}
+
+TEST(ImageDevice, TellsHowManyReadsAreUnderWay) {
+  const auto blob = std::make_shared<test::FaultyBlob>(make_layer({.virtual_size = {1U << 20}}, [](auto& writer) {
+    Random random(1);
+    must(writer.write({0}, test::random_bytes(random, 1U << 20)));
+  }));
+  const auto device = must(ImageDevice::open({{"the layer", blob}}, {}, {}));
+  EXPECT_EQ(device->stats().under_way, 0U);
+  blob->stall(true);
+  {
+    std::vector<std::jthread> readers;
+    for (unsigned i = 0; i < 3; ++i) {
+      readers.emplace_back([&device, i] {
+        Data out(4096);
+        must(device->read_at({i * 8U}, out));
+      });
+    }
+    blob->await_readers(3);
+    EXPECT_EQ(device->stats().under_way, 3U);
+    EXPECT_EQ(device->stats().reads, 0U);
+    blob->stall(false);
+  }
+  EXPECT_EQ(device->stats().under_way, 0U);
+  EXPECT_EQ(device->stats().reads, 3U);
 }
 
 }  // namespace

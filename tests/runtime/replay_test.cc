@@ -20,7 +20,7 @@ constexpr Bytes kPlenty{1U << 30};
 StoredLayer compressed(std::size_t blocks) {
   Random random(blocks);
   const Data raw = test::random_bytes(random, blocks * kBlock);
-  return {must(zfile::Reader::open(blob_of(test::make_zfile(raw)))), nullptr};
+  return {must(zfile::Reader::open(blob_of(test::make_zfile(raw)))), nullptr, nullptr};
 }
 
 std::vector<StoredPiece> plan(std::vector<trace::Read> reads, const std::vector<StoredLayer>& layers,
@@ -41,7 +41,7 @@ TEST(PlanReplay, NamesWhereBlocksAreStored) {
 }
 
 TEST(PlanReplay, OfAnUncompressedLayerThePlaceIsTheSame) {
-  const std::vector<StoredLayer> layers = {{nullptr, blob_of(Data(100 * kBlock))}};
+  const std::vector<StoredLayer> layers = {{nullptr, blob_of(Data(100 * kBlock)), nullptr}};
   EXPECT_EQ(plan({{0, {5000}, {700}}}, layers), (std::vector<StoredPiece>{{0, {5000}, {700}}}));
 }
 
@@ -100,7 +100,7 @@ class CountedBlob final : public BlobReader {
 
 class ReplayTest : public ::testing::Test {
  protected:
-  std::shared_ptr<ImageDevice> open(bool fails, std::shared_ptr<Recorder> recorder = nullptr) {
+  std::shared_ptr<ImageDevice> open(bool fails, std::shared_ptr<Recorder> recorder = nullptr, bool accounted = false) {
     const Data layer = test::make_layer({.virtual_size = {16U << 20}}, [](lsmt::LayerWriter& writer) {
       Random random(1);
       must(writer.write({0}, test::random_bytes(random, 16U << 20)));
@@ -108,6 +108,7 @@ class ReplayTest : public ::testing::Test {
     SharedBlob blob = std::make_shared<CountedBlob>(blob_of(test::make_zfile(layer)), prefetched_, fails);
     DeviceOptions options;
     options.recorder = std::move(recorder);
+    options.accounted = accounted;
     return must(ImageDevice::open({{"the layer", std::move(blob)}}, std::move(options), {}));
   }
   static Replay::Stats ended(const Replay& replay, std::uint64_t fetched, std::uint64_t failures) {
@@ -134,6 +135,24 @@ TEST_F(ReplayTest, FetchesWhatWasRecorded) {
   EXPECT_EQ(stats.fetched, stats.planned);
   EXPECT_GE(stats.fetched.value, out.size());
   EXPECT_EQ(prefetched_, stats.fetched.value);
+}
+
+TEST_F(ReplayTest, TellsWhatBecameOfWhatItFetched) {
+  const auto device = open(false, nullptr, true);
+  const Replay replay(device, {{0, {1U << 20}, {2U << 20}}, {0, {8U << 20}, {1U << 20}}}, kPlenty);
+  const Replay::Stats before = ended(replay, 3U << 20, 0);
+  EXPECT_EQ(before.use.hits + before.use.late, Bytes{0});
+  EXPECT_EQ(before.use.wasted, before.fetched);
+  Data out(16U << 10);
+  must(device->read_at({(2U << 20) / kSectorSize}, out));
+  const Replay::Stats then = replay.stats();
+  EXPECT_GE(then.use.hits, Bytes{16U << 10});
+  EXPECT_LT(then.use.hits, Bytes{64U << 10});
+  EXPECT_EQ(then.use.hits + then.use.wasted, then.fetched);
+  out.resize(16U << 20);
+  must(device->read_at({0}, out));
+  EXPECT_EQ(replay.stats().use.hits, then.fetched);
+  EXPECT_EQ(replay.stats().use.wasted, Bytes{0});
 }
 
 TEST_F(ReplayTest, GivesUpWhereNobodyAnswers) {
