@@ -47,11 +47,25 @@ std::string said_of_failure(int file, const std::string& program) {
   return all.empty() ? "nothing was said" : all;
 }
 
-Result<int> run_resize2fs(const std::string& program, const std::string& disk, std::uint32_t time, const UniqueFd& said,
-                          const std::stop_token& stop) {
+struct Ended {
+  int status;
+  std::string said;  // of a failure
+};
+
+// Runs the program on the device, which it sees as a file.
+Result<Ended> run_resize2fs(const std::string& program, const std::shared_ptr<const BlockReader>& device,
+                            const std::shared_ptr<BlockWriter>& writer, const std::stop_token& stop) {
+  DADI_TRY(const std::uint32_t time, last_write(*device));
+  const UniqueFd said(::memfd_create("resize2fs", MFD_CLOEXEC));
+  if (!said) return Error::from_errno(errno, "memfd_create");
+  auto file = attach::FuseFile::serve(device, writer, kFileName);
+  if (!file && file.error().code() == ErrorCode::kDenied)
+    return Error::denied("{}", file.error().message())
+        .with_hint("be root, if only in a namespace of your own: unshare -rm dadi resize …");
+  if (!file) return std::move(file).error();
   DADI_TRY(auto child, ChildCommand::start(R"(exec "$program" -f "$disk" >"$said" 2>&1 </dev/null)",
                                            {{"program", program},
-                                            {"disk", disk},
+                                            {"disk", fmt::format("{}/{}", path_of((*file)->folder()), kFileName)},
                                             {"said", path_of(said.get())},
                                             {"E2FSPROGS_FAKE_TIME", std::to_string(time)},
                                             // Else it depends on this host's kernel; zeros take no room here.
@@ -62,7 +76,9 @@ Result<int> run_resize2fs(const std::string& program, const std::string& disk, s
   }
   const int status = child.wait();
   if (stop.stop_requested()) return Error::cancelled("stopped");
-  return status;
+  file->reset();
+  DADI_CHECK(writer->flush());
+  return Ended{status, said_of_failure(said.get(), program)};
 }
 
 }  // namespace
@@ -82,20 +98,9 @@ Result<std::string> find_resize2fs() {
 Result<void> grow_file_system(const std::shared_ptr<const BlockReader>& device,
                               const std::shared_ptr<BlockWriter>& writer, const std::stop_token& stop) {
   DADI_TRY(const std::string program, find_resize2fs());
-  DADI_TRY(const std::uint32_t time, last_write(*device));
-  const UniqueFd said(::memfd_create("resize2fs", MFD_CLOEXEC));
-  if (!said) return Error::from_errno(errno, "memfd_create");
-  auto file = attach::FuseFile::serve(device, writer, kFileName);
-  if (!file && file.error().code() == ErrorCode::kDenied)
-    return Error::denied("{}", file.error().message())
-        .with_hint("be root, if only in a namespace of your own: unshare -rm dadi resize …");
-  if (!file) return std::move(file).error();
-  const std::string disk = fmt::format("{}/{}", path_of((*file)->folder()), kFileName);
-  DADI_TRY(const int status, run_resize2fs(program, disk, time, said, stop));
-  file->reset();
-  DADI_CHECK(writer->flush());
-  if (status == 0) return {};
-  return Error::unsupported("resize2fs ended with {}: {}", status, said_of_failure(said.get(), program));
+  DADI_TRY(const Ended ended, run_resize2fs(program, device, writer, stop));
+  if (ended.status == 0) return {};
+  return Error::unsupported("resize2fs ended with {}: {}", ended.status, ended.said);
 }
 
 }  // namespace dadi

@@ -84,6 +84,40 @@ Result<void> run_attached(Session& session, const ImageSoFar& image, const oci::
   return detached;
 }
 
+Result<OpenImage> open_below(Session& session, const ImagePlace& place) {
+  ImageReach reach = place.reach;
+  reach.registry.stop = session.stop();
+  reach.lazy.replay = false;
+  const auto note = [](std::string_view) {};  // said when it was opened before
+  return open_image_device(place.reference, place.platform, reach, {}, session.read_context(), note);
+}
+
+// What the writable layer in the folder `changes` holds differently than the image below it.
+Result<std::optional<pipeline::DeviceLayer>> layer_of_changes(Session& session, const OpenImage& below,
+                                                              const std::filesystem::path& changes,
+                                                              pipeline::DeviceLayerOptions options,
+                                                              oci::ImageDestination& destination,
+                                                              pipeline::CompressionWorkers& workers) {
+  DADI_TRY(const WritableUpper upper,
+           WritableUpper::open({.folder = changes.string(), .make = false}, below.device, [](std::string_view) {}));
+  lsmt::WritableLayer& layer = *upper.layer();
+  DADI_CHECK(dadi::fs::forget_mount(*below.device, layer, layer, session.read_context()));
+  DADI_CHECK(require_clean(layer, session.read_context()));
+  const lsmt::SectorSet own = layer.own_sectors();
+  const auto comparing = session.progress().start("comparing", to_bytes(own.sectors()));
+  DADI_TRY(const auto found, pipeline::DeviceChanges::find(layer, below.device.get(), own, session.read_context(),
+                                                           [&](Bytes done) { comparing->set_done(done); }));
+  comparing->finish();
+  if (found.empty()) return std::optional<pipeline::DeviceLayer>();
+  options.parent = below.device->top().uuid;
+  const auto writing = session.progress().start("writing", found.data());
+  DADI_TRY(auto written,
+           pipeline::write_device_layer(layer, found, options, destination, workers, session.read_context(),
+                                        [&](Bytes done) { writing->set_done(done); }));
+  writing->finish();
+  return std::optional(std::move(written));
+}
+
 }  // namespace
 
 Result<std::optional<pipeline::DeviceLayer>> run_step(Session& session, const ImageSoFar& image,
@@ -92,35 +126,12 @@ Result<std::optional<pipeline::DeviceLayer>> run_step(Session& session, const Im
                                                       pipeline::CompressionWorkers& workers) {
   const std::filesystem::path changes = image.scratch();
   DADI_CHECK(run_attached(session, image, config, step, changes));
-  const ImagePlace& place = image.place();
-  const auto note = [](std::string_view) {};  // said when it was opened before
-  ImageReach reach = place.reach;
-  reach.registry.stop = session.stop();
-  reach.lazy.replay = false;
-  DADI_TRY(const OpenImage below,
-           open_image_device(place.reference, place.platform, reach, {}, session.read_context(), note));
-  std::optional<pipeline::DeviceLayer> written;
-  {
-    DADI_TRY(const WritableUpper upper,
-             WritableUpper::open({.folder = changes.string(), .make = false}, below.device, note));
-    lsmt::WritableLayer& layer = *upper.layer();
-    DADI_CHECK(dadi::fs::forget_mount(*below.device, layer, layer, session.read_context()));
-    DADI_CHECK(require_clean(layer, session.read_context()));
-    const lsmt::SectorSet own = layer.own_sectors();
-    const auto task = session.progress().start("changes", {});
-    DADI_TRY(const auto found, pipeline::DeviceChanges::find(layer, below.device.get(), own, session.read_context(),
-                                                             [&](Bytes done) { task->set_done(done); }));
-    if (!found.empty()) {
-      const pipeline::DeviceLayerOptions options{
-          .parent = below.device->top().uuid, .message = step.message, .family = family};
-      DADI_TRY(written, pipeline::write_device_layer(layer, found, options, destination, workers,
-                                                     session.read_context(), [](Bytes) {}));
-    }
-    task->finish();
-  }
+  DADI_TRY(const OpenImage below, open_below(session, image.place()));
+  auto layer =
+      layer_of_changes(session, below, changes, {.message = step.message, .family = family}, destination, workers);
   std::error_code ignored;
   std::filesystem::remove_all(changes, ignored);
-  return written;
+  return layer;
 }
 
 }  // namespace dadi
