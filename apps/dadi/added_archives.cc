@@ -173,20 +173,18 @@ Result<pipeline::AddedArchive> open(Session& session, const std::string& word, c
 }  // namespace
 
 void add_add_options(Command& command, AddOptions& options) {
-  command
-      .options("--add", options.added, "WHAT",
-               "A layer more: a tar archive, - for one from standard input, or a folder as DIR[:PATH]")
-      .option("--chown", options.chown, "UID:GID", "Whose the files of added folders are; default: root's")
+  command.option("--chown", options.chown, "UID:GID", "Whose the files of added folders are; default: root's")
       .flag("--keep-owner", options.keep_owner, "They are whose they are on this host")
       .instead_of_previous();
 }
 
-Result<std::vector<pipeline::AddedArchive>> open_added(Session& session, const AddOptions& options, Bytes most) {
+Result<std::vector<pipeline::AddedArchive>> open_added(Session& session, const std::vector<std::string>& words,
+                                                       const AddOptions& options, Bytes most) {
   DADI_CHECK(parse_owner(options));
-  if (std::ranges::count(options.added, "-") > 1)
+  if (std::ranges::count(words, "-") > 1)
     return Error::invalid_argument("--add -: standard input can be read once only");
   std::vector<pipeline::AddedArchive> archives;
-  for (const std::string& word : options.added) {
+  for (const std::string& word : words) {
     const std::string name = fmt::format("--add {}", word);
     DADI_TRY(pipeline::AddedArchive archive, open(session, word, options, most).context("{}", name));
     archive.name = name;

@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
 #include "apps/dadi/printable.h"
 
 namespace dadi {
@@ -49,6 +52,17 @@ Result<std::filesystem::path> find_dadid(const std::string& wanted) {
   return Error::not_found("dadid is neither in {} nor in {}", here.string(),
                           (here.parent_path() / "libexec/dadi").string())
       .with_hint("--dadid FILE says where it is");
+}
+
+Result<void> detach_when_free(const attach::StateFolder& folder, const std::string& name) {
+  constexpr std::chrono::seconds kPatience(10);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (true) {
+    const auto detached = attach::detach(folder, {.target = name, .lazy = false, .stop = {}});
+    if (detached) return {};
+    if (detached.error().code() != ErrorCode::kBusy || std::chrono::steady_clock::now() > end) return detached.error();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
 }
 
 Result<void> require_root(std::string_view what) {

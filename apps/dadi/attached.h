@@ -16,6 +16,10 @@ Json attachment_json(const attach::Listing& listing);
 // ../libexec/dadi, where it is installed. Errors: not_found.
 Result<std::filesystem::path> find_dadid(const std::string& wanted);
 
+// Detaches what has been used until just now: mounts of processes that have just ended may hold it a moment longer.
+// Errors: those of attach::detach().
+Result<void> detach_when_free(const attach::StateFolder& folder, const std::string& name);
+
 // Attaching is root's. Errors: denied.
 Result<void> require_root(std::string_view what);
 

@@ -1,18 +1,23 @@
-// dadi build BASE --add WHAT … DST
+// dadi build BASE --add WHAT --run CMD … DST
 #include "libconvert/pipeline/build.h"
 
 #include <algorithm>
+#include <span>
 #include <thread>
 
 #include "apps/dadi/added_archives.h"
 #include "apps/dadi/archive_limits.h"
+#include "apps/dadi/attached.h"
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/compression.h"
 #include "apps/dadi/config_options.h"
 #include "apps/dadi/conversion_cache.h"
+#include "apps/dadi/image_so_far.h"
 #include "apps/dadi/printable.h"
+#include "apps/dadi/run_step.h"
 #include "apps/dadi/sizes.h"
+#include "libconvert/pipeline/derived_image.h"
 #include "libconvert/registry/image_store.h"
 #include "libformat/base/bytes.h"
 #include "libformat/blob/file_blob.h"
@@ -20,10 +25,16 @@
 namespace dadi {
 namespace {
 
+constexpr auto kAdd = "--add";
+constexpr auto kRun = "--run";
+
 struct BuildCommand {
   ImageOptions base;
   std::string destination;
+  std::vector<std::pair<std::string, std::string>> steps;  // --add and --run, and what they are given
   AddOptions add;
+  bool host_network = false;
+  std::string dadid;
   ConfigWords config;
   std::string message;
   CompressionOptions compression;
@@ -36,11 +47,15 @@ struct BuildCommand {
 // Shows a build as one task an added layer, and one a layer of the base that is copied.
 class BuildProgress final : public pipeline::ConvertObserver, public pipeline::CopyObserver {
  public:
-  BuildProgress(Session& session, const std::vector<pipeline::AddedArchive>& archives)
-      : session_(session), archives_(archives), tasks_(archives.size()) {}
+  explicit BuildProgress(Session& session) : session_(session) {}
+
+  void begin(const std::vector<pipeline::AddedArchive>& archives) {
+    archives_ = &archives;
+    tasks_.assign(archives.size(), nullptr);
+  }
 
   void layer_started(std::size_t number, const oci::Descriptor& source) override {
-    tasks_[number] = session_.progress().start(archives_[number].name, source.size);
+    tasks_[number] = session_.progress().start((*archives_)[number].name, source.size);
   }
   void layer_read(std::size_t number, Bytes read) override { tasks_[number]->set_done(read); }
   void layer_finished(std::size_t number, const pipeline::ConvertedLayer& layer) override {
@@ -58,7 +73,7 @@ class BuildProgress final : public pipeline::ConvertObserver, public pipeline::C
 
  private:
   Session& session_;
-  const std::vector<pipeline::AddedArchive>& archives_;
+  const std::vector<pipeline::AddedArchive>* archives_ = nullptr;
   std::vector<std::shared_ptr<Progress::Task>> tasks_;  // of the archives
   std::shared_ptr<Progress::Task> copied_;
 };
@@ -68,19 +83,25 @@ struct OpenedBase {
   std::optional<StoredImage> stored;
   std::vector<lsmt::LayerReader> layers;
   Bytes device;
+  ImagePlace place;
 };
 
 Result<OpenedBase> open_base(Session& session, const BuildCommand& command) {
   ImageOptions options = command.base;
   options.lazy.cache_folder = command.cache.folder;
   options.lazy.uncached = command.cache.none;
-  DADI_TRY(BlockImage image, open_block_image(session, options));
+  DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.reference));
+  DADI_TRY(const ImageReach reach, image_reach(session, options));
+  const auto note = [&session](std::string_view text) { session.note(text); };
+  DADI_TRY(FoundImage found, find_block_image(reference, options.platform, note, reach));
+  DADI_TRY(BlockImage image, open_block_image(std::move(found), session.read_context()));
   if (!image.stored)
     return Error::unsupported("layers without a manifest and a config, which an image is made of")
         .with_hint("a base is an image in a store, as in oci:DIR:TAG");
-  OpenedBase base{.stored = std::move(image.stored), .layers = {}, .device = {}};
+  OpenedBase base{.stored = std::move(image.stored), .layers = {}, .device = {}, .place = {}};
   for (BlockLayer& layer : image.layers) base.layers.push_back(std::move(layer.reader));
   base.device = pipeline::device_size(base.layers);
+  base.place = place_of(reference, base.stored->image.descriptor.digest, options.platform, reach);
   return base;
 }
 
@@ -96,39 +117,155 @@ registry::Access writing_access(registry::Access access, const BuildCommand& com
   return access;
 }
 
-void answer(Session& session, const std::string& destination, const OpenedBase& base,
-            const std::vector<pipeline::AddedArchive>& archives, const pipeline::BuildResult& result) {
-  const std::string digest = result.manifest.digest.to_string();
-  if (!session.options.json) return session.out().print("{}\n", digest);
-  Json layers = Json::array();
-  for (std::size_t i = 0; i < result.layers.size(); ++i) {
-    const pipeline::ConvertedLayer& layer = result.layers[i];
-    layers.push_back({{"diff_id", archives[i].diff_id.to_string()},
-                      {"source_size", layer.source.size.value},
-                      {"digest", layer.result.digest.to_string()},
-                      {"size", layer.result.size.value},
-                      {"entries", layer.entries},
-                      {"segments", layer.segments},
-                      {"data_size", layer.data.value},
-                      {"cached", layer.cached}});
+// Archives that are added together, or a command.
+struct Step {
+  std::vector<pipeline::AddedArchive> archives;
+  std::string command;  // empty: archives it is
+};
+
+Result<std::vector<Step>> open_steps(Session& session, const BuildCommand& command, Bytes most) {
+  std::vector<std::string> words;
+  for (const auto& [option, value] : command.steps)
+    if (option == kAdd) words.push_back(value);
+  DADI_TRY(std::vector<pipeline::AddedArchive> archives, open_added(session, words, command.add, most));
+  std::vector<Step> steps;
+  auto next = archives.begin();
+  for (const auto& [option, value] : command.steps) {
+    if (option == kRun) {
+      steps.push_back({.archives = {}, .command = value});
+      continue;
+    }
+    if (steps.empty() || !steps.back().command.empty()) steps.emplace_back();
+    steps.back().archives.push_back(std::move(*next++));
   }
+  return steps;
+}
+
+// Does the steps of a build, one on the other.
+class Building {
+ public:
+  Building(Session& session, const BuildCommand& command, const pipeline::ConvertOptions& options,
+           const OpenedBase& base, oci::ImageDestination& destination, pipeline::CompressionWorkers& workers,
+           BuildProgress& progress)
+      : session_(session),
+        command_(command),
+        options_(options),
+        base_(base),
+        destination_(destination),
+        workers_(workers),
+        progress_(progress) {}
+
+  Result<void> run(const std::vector<Step>& steps) {
+    if (std::ranges::any_of(steps, [](const Step& step) { return !step.command.empty(); })) {
+      DADI_TRY(ImageSoFar begun, ImageSoFar::begin(base_.place, base_.layers));
+      so_far_.emplace(std::move(begun));
+      options_.cache = nullptr;  // its keys are made of the base's manifest
+    }
+    for (const Step& step : steps) {
+      if (so_far_) so_far_->watch(destination_);
+      if (step.command.empty()) {
+        DADI_CHECK(add(step.archives));
+      } else {
+        DADI_CHECK(run_command(step.command).context("{} {}", kRun, step.command));
+      }
+    }
+    destination_.on_finished({});
+    return {};
+  }
+
+  const std::vector<pipeline::AddedLayer>& layers() const { return layers_; }
+  const Json& shown() const { return shown_; }
+
+ private:
+  Result<void> add(const std::vector<pipeline::AddedArchive>& archives) {
+    progress_.begin(archives);
+    const pipeline::BuildBase below{base_.stored->image.manifest, so_far_ ? so_far_->layers() : base_.layers};
+    DADI_TRY(const auto layers, pipeline::add_layers(below, archives, destination_, options_, workers_, progress_));
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const pipeline::ConvertedLayer& layer = layers[i];
+      shown_.push_back({{"diff_id", archives[i].diff_id.to_string()},
+                        {"source_size", layer.source.size.value},
+                        {"digest", layer.result.digest.to_string()},
+                        {"size", layer.result.size.value},
+                        {"entries", layer.entries},
+                        {"segments", layer.segments},
+                        {"data_size", layer.data.value},
+                        {"cached", layer.cached}});
+      DADI_CHECK(keep(layer.result, archives[i].created_by));
+    }
+    return {};
+  }
+
+  Result<void> run_command(const std::string& text) {
+    const oci::SelectedImage& image = base_.stored->image;
+    const RunStep step{
+        .command = text, .host_network = command_.host_network, .dadid = command_.dadid, .message = command_.message};
+    session_.note(fmt::format("{} {}", kRun, text));
+    DADI_TRY(const auto layer, run_step(session_, *so_far_, image.config, step,
+                                        oci::family_of(image.manifest.media_type), destination_, workers_));
+    if (!layer) {
+      session_.note("the command has changed nothing: no layer is added");
+      return {};
+    }
+    session_.detail(fmt::format("{} segments, {} of blocks in {}", layer->summary.records,
+                                format_size(layer->summary.data), format_size(layer->descriptor.size)));
+    shown_.push_back({{"run", text},
+                      {"digest", layer->descriptor.digest.to_string()},
+                      {"size", layer->descriptor.size.value},
+                      {"segments", layer->summary.records},
+                      {"data_size", layer->summary.data.value}});
+    return keep(layer->descriptor, fmt::format("RUN /bin/sh -c {}", text));
+  }
+
+  Result<void> keep(const oci::Descriptor& layer, const std::string& created_by) {
+    layers_.push_back({.descriptor = layer, .created_by = created_by, .comment = command_.message});
+    return so_far_ ? so_far_->add(layer.digest) : Result<void>();
+  }
+
+  Session& session_;
+  const BuildCommand& command_;
+  pipeline::ConvertOptions options_;
+  const OpenedBase& base_;
+  oci::ImageDestination& destination_;
+  pipeline::CompressionWorkers& workers_;
+  BuildProgress& progress_;
+  std::optional<ImageSoFar> so_far_;  // none: archives alone, which need no file of what is there
+  std::vector<pipeline::AddedLayer> layers_;
+  Json shown_ = Json::array();
+};
+
+void answer(Session& session, const std::string& destination, const OpenedBase& base, const Json& layers,
+            const pipeline::DerivedImage& image) {
+  const std::string digest = image.manifest.digest.to_string();
+  if (!session.options.json) return session.out().print("{}\n", digest);
   session.answer({{"reference", destination},
                   {"digest", digest},
-                  {"media_type", result.manifest.media_type},
+                  {"media_type", image.manifest.media_type},
                   {"platform", base.stored->image.platform.to_string()},
                   {"base", base.stored->image.descriptor.digest.to_string()},
-                  {"layers", std::move(layers)},
-                  {"blobs_copied", result.copied.blobs_copied},
-                  {"blobs_there", result.copied.blobs_there},
-                  {"bytes_copied", result.copied.bytes_copied.value}});
+                  {"layers", layers},
+                  {"blobs_copied", image.copied.blobs_copied},
+                  {"blobs_there", image.copied.blobs_there},
+                  {"bytes_copied", image.copied.bytes_copied.value}});
+}
+
+// What is wrong with the words alone.
+Result<void> check_words(const BuildCommand& command, const oci::ConfigChanges& config) {
+  if (!is_utf8(command.message)) return Error::invalid_argument("a message that is no UTF-8");
+  if (command.steps.empty() && config == oci::ConfigChanges{})
+    return Error::invalid_argument("nothing is added, and nothing changed").with_hint("see dadi build --help");
+  for (const auto& [option, value] : command.steps) {
+    if (option != kRun) continue;
+    if (value.empty()) return Error::invalid_argument("{}: a command is missing", kRun);
+    if (!is_utf8(value)) return Error::invalid_argument("{} {}: not UTF-8", kRun, as_utf8(value));
+    DADI_CHECK(require_root(fmt::format("{}, which attaches the image,", kRun)));
+  }
+  return {};
 }
 
 Result<void> run_build(Session& session, const BuildCommand& command) {
-  pipeline::Build wanted{.archives = {}, .comment = command.message, .config = {}};
-  DADI_TRY(wanted.config, parse_config_changes(command.config));
-  if (!is_utf8(command.message)) return Error::invalid_argument("a message that is no UTF-8");
-  if (command.add.added.empty() && wanted.config == oci::ConfigChanges{})
-    return Error::invalid_argument("nothing is added, and nothing changed").with_hint("see dadi build --help");
+  DADI_TRY(const oci::ConfigChanges config, parse_config_changes(command.config));
+  DADI_CHECK(check_words(command, config));
   pipeline::ConvertOptions options;
   options.jobs = command.jobs;
   options.stop = session.stop();
@@ -136,19 +273,25 @@ Result<void> run_build(Session& session, const BuildCommand& command) {
   DADI_TRY(const oci::Reference to, oci::parse_reference(command.destination));
   DADI_TRY(const OpenedBase base, open_base(session, command));
   DADI_TRY(options.limits, parse_limits(command.limits, base.device));
-  DADI_TRY(wanted.archives, open_added(session, command.add, options.limits.size));
+  DADI_TRY(const std::vector<Step> steps, open_steps(session, command, options.limits.size));
   const registry::Access access = registry_access(session, command.base.registry);
   DADI_TRY(const OpenedConversionCache cache, open_conversion_cache(session, command.cache, access));
   options.cache = cache.cache.get();
   const registry::Access writing = writing_access(access, command, to, cache);
   DADI_TRY(const auto destination, registry::open_destination(to, writing).context("{}", to.to_string()));
-  BuildProgress observer(session, wanted.archives);
-  DADI_TRY(const pipeline::BuildResult result, pipeline::build({*base.stored->source, base.stored->image, base.layers},
-                                                               wanted, *destination, options, observer, observer));
+  DADI_TRY(const auto workers, pipeline::CompressionWorkers::create(options.compression, options.jobs));
+  BuildProgress progress(session);
+  Building building(session, command, options, base, *destination, *workers, progress);
+  DADI_CHECK(building.run(steps));
+  const pipeline::Derivation derivation{.layers_kept = {}, .added = building.layers(), .config = config};
+  DADI_TRY(const pipeline::DerivedImage image,
+           pipeline::derive_image(*base.stored->source, base.stored->image, *destination, derivation, progress,
+                                  session.stop()));
+  DADI_CHECK(destination->commit(image.manifest));
   if (!command.digest_file.empty()) {
-    DADI_CHECK(replace_file(command.digest_file, as_bytes(result.manifest.digest.to_string() + "\n")));
+    DADI_CHECK(replace_file(command.digest_file, as_bytes(image.manifest.digest.to_string() + "\n")));
   }
-  answer(session, to.to_string(), base, wanted.archives, result);
+  answer(session, to.to_string(), base, building.shown(), image);
   finish_conversion_cache(session, cache, to, access);
   return {};
 }
@@ -157,13 +300,22 @@ Result<void> run_build(Session& session, const BuildCommand& command) {
 
 void add_build(CommandLine& line, Session& session) {
   auto& options = session.keep<BuildCommand>();
-  auto command = line.add("build", "Add archives and folders to a converted image, each as one layer more",
-                          "dadi build oci:debian-dadi --add app.tar --entrypoint '[\"/app/run\"]' oci:app\n"
-                          "dadi build oci:debian-dadi --add site:/srv/www --env MODE=fast --user 1000:1000 oci:app\n"
-                          "dadi build oci:debian-dadi --add - --label by=hand -m 'A first try' oci:app < app.tar");
+  auto command =
+      line.add("build", "Add archives, folders and what commands change to a converted image, each as one layer more",
+               "dadi build oci:debian-dadi --add app.tar --entrypoint '[\"/app/run\"]' oci:app\n"
+               "dadi build oci:debian-dadi --add site:/srv/www --env MODE=fast --user 1000:1000 oci:app\n"
+               "dadi build oci:debian-dadi --add - --label by=hand -m 'A first try' oci:app < app.tar\n"
+               "sudo dadi build oci:debian-dadi --add site:/srv --run 'ls /srv > /srv/index' oci:indexed");
   command.argument("BASE", options.base.reference, "Converted image, as in oci:DIR:TAG or docker://HOST/REPO:TAG")
       .argument("DST", options.destination, "Where the result goes, as in oci:DIR:TAG or docker://HOST/REPO:TAG");
+  command.ordered_options(kAdd, options.steps, "WHAT",
+                          "A layer more: a tar archive, - for one from standard input, or a folder as DIR[:PATH]");
   add_add_options(command, options.add);
+  command
+      .ordered_options(kRun, options.steps, "CMD",
+                       "A layer of what /bin/sh -c CMD changes, run in the image so far, as root; never from a cache")
+      .flag("--host-network", options.host_network, "Commands have the host's network, and not none")
+      .option("--dadid", options.dadid, "FILE", "The program that serves the device to commands");
   add_config_options(command, options.config);
   command.option("-m,--message", options.message, "TEXT", "A comment on the added layers, in the image's history")
       .option("--platform", options.base.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64");

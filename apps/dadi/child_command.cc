@@ -1,5 +1,6 @@
 #include "apps/dadi/child_command.h"
 
+#include <poll.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -72,6 +73,11 @@ int ChildCommand::wait() {
   int status = 0;
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
   return WIFSIGNALED(status) ? kExitSignalBase + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+bool has_ended(int pidfd, std::chrono::milliseconds wait) {
+  pollfd waiting{pidfd, POLLIN, 0};
+  return ::poll(&waiting, 1, static_cast<int>(wait.count())) > 0;
 }
 
 Result<UniqueFd> parent_process() {

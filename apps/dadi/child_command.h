@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,9 @@ class ChildCommand {
   pid_t pid_;
   UniqueFd process_;  // a pidfd
 };
+
+// Whether a process, known by its pidfd, has ended; it is waited for so long.
+bool has_ended(int pidfd, std::chrono::milliseconds wait);
 
 // The process that started this one, as a pidfd. Errors: host_lacks (an old kernel).
 Result<UniqueFd> parent_process();

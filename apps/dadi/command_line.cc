@@ -253,6 +253,17 @@ Command& Command::options(const std::string& names, std::vector<std::string>& va
   return added(app_->add_option(names, values, help)->type_name(placeholder)->allow_extra_args(false));
 }
 
+Command& Command::ordered_options(const std::string& name, std::vector<std::pair<std::string, std::string>>& values,
+                                  const std::string& placeholder, const std::string& help) {
+  const auto add = [name, &values](const std::vector<std::string>& given) {
+    for (const std::string& value : given) values.emplace_back(name, value);
+  };
+  return added(app_->add_option_function<std::vector<std::string>>(name, add, help)
+                   ->type_name(placeholder)
+                   ->allow_extra_args(false)
+                   ->trigger_on_parse());
+}
+
 Command& Command::flag(const std::string& names, bool& value, const std::string& help) {
   return added(app_->add_flag(names, value, help));
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "apps/dadi/session.h"
@@ -39,6 +40,10 @@ class Command {
   // May be given several times, each time with one value.
   Command& options(const std::string& names, std::vector<std::string>& values, const std::string& placeholder,
                    const std::string& help);
+  // The same for options whose order among each other matters: all that are given the same `values` fill it together,
+  // as on the command line, each value with the name of its option.
+  Command& ordered_options(const std::string& name, std::vector<std::pair<std::string, std::string>>& values,
+                           const std::string& placeholder, const std::string& help);
   Command& flag(const std::string& names, bool& value, const std::string& help);
 
   // "--name", which stands for `bare`, or "--name=VALUE".

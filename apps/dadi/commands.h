@@ -14,6 +14,7 @@ void add_verify(CommandLine& line, Session& session);
 void add_export(CommandLine& line, Session& session);
 void add_import(CommandLine& line, Session& session);
 void add_flatten(CommandLine& line, Session& session);
+void add_resize(CommandLine& line, Session& session);
 void add_commit(CommandLine& line, Session& session);
 void add_serve(CommandLine& line, Session& session);
 void add_ls(CommandLine& line, Session& session);

@@ -13,25 +13,6 @@ namespace {
 
 namespace layout = fs::layout;
 
-// An ext4 file system is whole when it was unmounted, or repaired. Whatever else is on the device is not looked at.
-Result<void> require_clean(const BlockReader& device, const ReadContext& context) {
-  std::array<std::byte, layout::kSuperblockSize> raw{};
-  const Sectors at = whole_sectors(Bytes{layout::kSuperblockOffset});
-  if (device.size() < at + whole_sectors(raw)) return {};
-  DADI_CHECK(device.read_at(at, raw, context));
-  if (load_le<std::uint16_t>(raw, layout::super::kMagic) != layout::super::kMagicValue) return {};
-  const auto state = load_le<std::uint16_t>(raw, layout::super::kState);
-  const auto incompatible = load_le<std::uint32_t>(raw, layout::super::kIncompatible);
-  const auto refuse = [](const char* what) {
-    return Error::corruption("its file system {}", what)
-        .with_hint("attach it once more with --mount, which has e2fsck repair it");
-  };
-  if ((state & layout::super::kStateErrors) != 0) return refuse("has errors");
-  if ((state & layout::super::kStateClean) == 0) return refuse("was not cleanly unmounted");
-  if ((incompatible & layout::incompatible::kNeedsRecovery) != 0) return refuse("has a journal to be replayed");
-  return {};
-}
-
 // What the new layer is to lie on, and where it may differ from that.
 struct Floor {
   std::shared_ptr<const BlockReader> device;  // null: none
@@ -70,6 +51,24 @@ Result<Floor> floor_of(Session& session, const OpenImage& below, const ChangedDe
 
 }  // namespace
 
+Result<void> require_clean(const BlockReader& device, const ReadContext& context) {
+  std::array<std::byte, layout::kSuperblockSize> raw{};
+  const Sectors at = whole_sectors(Bytes{layout::kSuperblockOffset});
+  if (device.size() < at + whole_sectors(raw)) return {};
+  DADI_CHECK(device.read_at(at, raw, context));
+  if (load_le<std::uint16_t>(raw, layout::super::kMagic) != layout::super::kMagicValue) return {};
+  const auto state = load_le<std::uint16_t>(raw, layout::super::kState);
+  const auto incompatible = load_le<std::uint32_t>(raw, layout::super::kIncompatible);
+  const auto refuse = [](const char* what) {
+    return Error::corruption("its file system {}", what)
+        .with_hint("attach it once more with --mount, which has e2fsck repair it");
+  };
+  if ((state & layout::super::kStateErrors) != 0) return refuse("has errors");
+  if ((state & layout::super::kStateClean) == 0) return refuse("was not cleanly unmounted");
+  if ((incompatible & layout::incompatible::kNeedsRecovery) != 0) return refuse("has a journal to be replayed");
+  return {};
+}
+
 Result<void> commit_layer(Session& session, const OpenImage& below, const ChangedDevice& changed, NewImage& image,
                           const CommitOptions& options, const std::function<void()>& read) {
   if (!below.stored)
@@ -86,7 +85,7 @@ Result<void> commit_layer(Session& session, const OpenImage& below, const Change
   pipeline::Derivation derivation{.layers_kept = floor.layers_kept, .config = options.config};
   if (layer) {
     derivation.added.push_back(
-        {.descriptor = layer->descriptor, .created_by = "dadi commit", .comment = options.message});
+        {.descriptor = layer->descriptor, .created_by = options.created_by, .comment = options.message});
   } else if (floor.device == nullptr) {
     return Error::unsupported("the device holds nothing but zeros");
   } else {

@@ -13,7 +13,8 @@
 namespace dadi {
 
 struct CommitOptions {
-  std::string message = {};  // for the layer and the image's history; "": none
+  std::string message = {};                // for the layer and the image's history; "": none
+  std::string created_by = "dadi commit";  // for the history
   oci::ConfigChanges config = {};
   unsigned squash = 0;  // topmost layers of the image that the new one takes the place of, too
 };
@@ -23,6 +24,10 @@ struct ChangedDevice {
   std::shared_ptr<const BlockReader> device;
   lsmt::SectorSet written;  // that the layer holds
 };
+
+// An ext4 file system is whole when it was unmounted, or repaired. Whatever else is on the device is not looked at.
+// Errors: corruption (it is not), those of the device.
+Result<void> require_clean(const BlockReader& device, const ReadContext& context);
 
 // Adds what `changed`, on top of `below`, holds differently to the image in `image`, which is published. Both stay as
 // they are, and nobody may write until `read` is called, which is when all of it was read. Of the base nothing is read

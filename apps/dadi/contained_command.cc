@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "apps/dadi/child_command.h"
 #include "apps/dadi/exit_code.h"
 
 namespace dadi {
@@ -33,6 +34,7 @@ struct Prepared {
   char** environment;
   bool host_network;
   bool output_to_stderr;
+  bool no_input;
   int report;
 };
 
@@ -136,11 +138,22 @@ void drop_capabilities() {
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
+// By a pipe that nobody writes to: the image need not have a /dev/null.
+void replace_input() {
+  int pipe[2];
+  ::close(STDIN_FILENO);
+  if (::pipe2(pipe, O_CLOEXEC) != 0) return;
+  ::close(pipe[1]);
+  if (pipe[0] != STDIN_FILENO) ::dup2(pipe[0], STDIN_FILENO);
+  ::fcntl(STDIN_FILENO, F_SETFD, 0);
+}
+
 [[noreturn]] void run_command(const Prepared& prepared) {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);  // dadi ignores it
+  if (prepared.no_input) replace_input();
   if (prepared.output_to_stderr) ::dup2(STDERR_FILENO, STDOUT_FILENO);
   if (::chdir(prepared.directory) != 0) fail(prepared, Report::kDirectory);
   drop_capabilities();
@@ -158,6 +171,7 @@ int exit_status_of(int status) {
   sigset_t all;
   sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a dadi that is killed leaves nothing running
   if (!prepared.host_network) start_loopback();
   // Mounts below the root are this one's alone.
   ::mount(nullptr, prepared.root, nullptr, MS_REC | MS_PRIVATE, nullptr);
@@ -214,7 +228,7 @@ Result<ContainedCommand> ContainedCommand::start(const Containment& containment)
   UniqueFd reporting(pipe[1]);
   const Prepared prepared{
       containment.root.c_str(), containment.directory.c_str(), word_pointers.data(), environment_pointers.data(),
-      containment.host_network, containment.output_to_stderr,  reporting.get()};
+      containment.host_network, containment.output_to_stderr,  containment.no_input, reporting.get()};
   const std::uint64_t network = containment.host_network ? 0U : std::uint64_t{CLONE_NEWNET};
   int pidfd = -1;
   const pid_t pid = clone_process(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | network, &pidfd);
@@ -235,6 +249,13 @@ void ContainedCommand::terminate() const {
 
 void ContainedCommand::kill() const {
   ::kill(pid_, SIGKILL);
+}
+
+void ContainedCommand::end() {
+  constexpr std::chrono::seconds kGrace(5);
+  terminate();
+  if (!has_ended(fd(), kGrace)) kill();
+  wait();
 }
 
 int ContainedCommand::wait() {

@@ -1,12 +1,10 @@
 // dadi import FILE DST
-#include <cerrno>
-#include <cstdlib>
-
 #include "apps/dadi/commands.h"
 #include "apps/dadi/config_options.h"
 #include "apps/dadi/new_image.h"
 #include "apps/dadi/raw_disk.h"
 #include "apps/dadi/registry_options.h"
+#include "apps/dadi/temporary_folder.h"
 #include "libconvert/oci/converted.h"
 
 namespace dadi {
@@ -20,35 +18,12 @@ struct ImportCommand {
   RegistryOptions registry;
 };
 
-// A folder that goes with its owner.
-class TemporaryFolder {
- public:
-  static Result<TemporaryFolder> make() {
-    std::string pattern = std::filesystem::temp_directory_path() / "dadi-import-XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr) return Error::from_errno(errno, pattern);
-    return TemporaryFolder(pattern);
-  }
-  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-
-  std::filesystem::path operator/(const char* name) const { return path_ / name; }
-
- private:
-  explicit TemporaryFolder(std::filesystem::path path) : path_(std::move(path)) {}
-
-  std::filesystem::path path_;
-};
-
 // The disk in a file of any format. What is not raw is made so for the moment; the file can be forgotten once open.
 Result<std::unique_ptr<RawDisk>> open_disk(Session& session, const std::string& path) {
   DADI_TRY(const std::string format, disk_format(path));
   if (format.empty()) return RawDisk::open(path);
   session.note(fmt::format("a {} image: qemu-img reads it", format));
-  DADI_TRY(const auto folder, TemporaryFolder::make());
+  DADI_TRY(const auto folder, TemporaryFolder::make("dadi-import"));
   DADI_CHECK(convert_to_raw(path, format, folder / "disk", session.stop()));
   return RawDisk::open(folder / "disk");
 }

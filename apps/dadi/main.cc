@@ -31,6 +31,7 @@ void add_commands(CommandLine& line, Session& session) {
   add_import(line, session);
   add_flatten(line, session);
   add_serve(line, session);
+  add_resize(line, session);
   add_commit(line, session);
   add_ls(line, session);
   add_cat(line, session);

@@ -1,6 +1,4 @@
 // dadi record REF -- CMD…
-#include <poll.h>
-
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
@@ -11,10 +9,11 @@
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/child_command.h"
 #include "apps/dadi/commands.h"
-#include "apps/dadi/contained_command.h"
+#include "apps/dadi/container_config.h"
 #include "apps/dadi/idle_reads.h"
 #include "apps/dadi/new_file.h"
 #include "apps/dadi/sizes.h"
+#include "apps/dadi/temporary_folder.h"
 #include "apps/dadi/trace_file.h"
 #include "apps/image/image_identity.h"
 
@@ -24,10 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kGrace = std::chrono::seconds(5);            // between asking the command to end and ending it
 constexpr auto kAskAgain = std::chrono::milliseconds(200);  // --until
-constexpr auto kDetaching = std::chrono::seconds(10);
-constexpr char kPath[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 struct RecordOptions {
   ImageOptions image;
@@ -51,49 +47,6 @@ Result<std::optional<std::chrono::seconds>> parse_time(std::string_view option, 
   if (status != std::errc() || factor == 0 || number == 0 || number > 1'000'000)
     return Error::invalid_argument("{} {}: not a time, as in 30s or 5m", option, text);
   return std::optional(std::chrono::seconds(std::uint64_t{number} * factor));
-}
-
-// A folder with a name of its own, removed in the end if it is empty by then.
-class OwnFolder {
- public:
-  static Result<OwnFolder> create() {
-    std::error_code failed;
-    std::string path = (fs::temp_directory_path(failed) / "dadi-record-XXXXXX").string();
-    if (failed || ::mkdtemp(path.data()) == nullptr) return Error::from_errno(errno, path);
-    return OwnFolder(path);
-  }
-  OwnFolder(OwnFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  OwnFolder& operator=(OwnFolder&&) = delete;
-  ~OwnFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove(path_, ignored);
-  }
-  fs::path mount_point() const { return path_ / "root"; }
-
- private:
-  explicit OwnFolder(fs::path path) : path_(std::move(path)) {}
-  fs::path path_;
-};
-
-// What an image's config says about how its containers run. What it does not say, or not well, is as usual.
-void take_config(std::string_view json, Containment& containment) {
-  const Json document = Json::parse(json, nullptr, /*allow_exceptions=*/false);
-  const auto config = document.find("config");
-  if (config == document.end() || !config->is_object()) return;
-  const auto texts = [&](const char* name) {
-    std::vector<std::string> found;
-    if (const auto list = config->find(name); list != config->end() && list->is_array())
-      for (const Json& one : *list)
-        if (one.is_string() && one.get_ref<const std::string&>().find('\0') == std::string::npos) found.push_back(one);
-    return found;
-  };
-  for (std::string& one : texts("Env")) containment.environment.push_back(std::move(one));
-  const auto directory = config->find("WorkingDir");
-  if (directory != config->end() && directory->is_string() && !directory->get_ref<const std::string&>().empty())
-    containment.directory = *directory;
-  if (!containment.words.empty()) return;
-  containment.words = texts("Entrypoint");
-  for (std::string& word : texts("Cmd")) containment.words.push_back(std::move(word));
 }
 
 struct Recording {
@@ -122,7 +75,6 @@ Result<Recording> prepare(Session& session, const RecordOptions& options, const 
   }
   if (made.containment.words.empty())
     return Error::invalid_argument("a command is missing, and the image has none").with_hint("dadi record REF -- CMD");
-  made.containment.environment.insert(made.containment.environment.begin(), kPath);
   if (reference.kind == oci::Reference::Kind::kRegistry) request.spec.reach = to_json(reach);
   request.reference = reference.to_string();
   request.like_name = identity.name + "-recorded";
@@ -137,11 +89,6 @@ Result<Recording> prepare(Session& session, const RecordOptions& options, const 
   DADI_CHECK(check_replaceable(output));
   request.spec.record = fs::absolute(output).string();
   return made;
-}
-
-bool has_ended(int pidfd, std::chrono::milliseconds wait) {
-  pollfd waiting{pidfd, POLLIN, 0};
-  return ::poll(&waiting, 1, static_cast<int>(wait.count())) > 0;
 }
 
 // Whether what --until asks for has come to pass; asked now and then.
@@ -200,34 +147,21 @@ Result<int> run_command(const Session& session, const RecordOptions& options, co
       if (session.stop().stop_requested() || (ends.time && Clock::now() - started >= *ends.time)) break;
     }
   }
-  command.terminate();
-  if (!has_ended(command.fd(), kGrace)) command.kill();
-  command.wait();
+  command.end();
   if (!done) return std::move(done).error();
   return 0;
-}
-
-// The mounts of processes that have just ended may hold the device a moment longer.
-Result<void> detach_recorded(const attach::StateFolder& folder, const std::string& name) {
-  const auto end = Clock::now() + kDetaching;
-  while (true) {
-    const auto detached = attach::detach(folder, {.target = name, .lazy = false, .stop = {}});
-    if (detached) return {};
-    if (detached.error().code() != ErrorCode::kBusy || Clock::now() > end) return detached.error();
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
 }
 
 Result<void> record(Session& session, const RecordOptions& options) {
   DADI_CHECK(require_root("recording"));
   DADI_TRY(const auto time, parse_time("--for", options.time));
   DADI_TRY(const auto idle_time, parse_time("--until-idle", options.idle_time));
-  DADI_TRY(const OwnFolder own, OwnFolder::create());
+  DADI_TRY(const MountFolder own, MountFolder::make("dadi-record"));
   DADI_TRY(const Recording recording, prepare(session, options, own.mount_point()));
   DADI_TRY(const auto folder, attach::StateFolder::open());
   DADI_TRY(const attach::Listing listing, attach::attach(folder, recording.request));
   auto ran = run_command(session, options, recording.containment, listing, {time, idle_time});
-  DADI_CHECK(detach_recorded(folder, listing.attachment.name));
+  DADI_CHECK(detach_when_free(folder, listing.attachment.name));
   const std::string& path = recording.request.spec.record;
   if (!ran) {
     std::error_code ignored;

@@ -150,6 +150,11 @@ Result<FoundImage> find_block_image(const oci::Reference& reference, const std::
     DADI_TRY(image.layers, layers_of(*image.stored, image.lazy.get(), access.stop));
     image.trace = trace_layer(image.stored->image.manifest);
   }
+  for (const std::string& file : reach.on_top) {
+    DADI_TRY(FoundLayer layer, layer_at(file));
+    image.layers.push_back(std::move(layer));
+  }
+  if (!reach.on_top.empty()) image.trace.reset();  // it is of fewer layers
   return image;
 }
 

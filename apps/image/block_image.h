@@ -58,8 +58,8 @@ struct FoundImage {
   std::optional<oci::Descriptor> trace;  // the layer that carries one
 };
 
-// Finds every layer; one that carries a trace is left out. Layers on a registry are on their way.
-// Errors: unsupported (an ordinary image), not_found, those of the store.
+// Finds every layer, those on top included; one that carries a trace is left out. Layers on a registry are on their
+// way. Errors: unsupported (an ordinary image), not_found, those of the store.
 Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
                                     const ImageReach& reach);
 

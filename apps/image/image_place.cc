@@ -19,7 +19,8 @@ ImagePlace place_of(oci::Reference reference, const std::optional<Digest>& manif
 
 Json to_json(const ImagePlace& place) {
   Json json{{"reference", place.reference.to_string()}, {"platform", place.platform}};
-  if (place.reference.kind == oci::Reference::Kind::kRegistry) json["reach"] = to_json(place.reach);
+  if (place.reference.kind == oci::Reference::Kind::kRegistry || !place.reach.on_top.empty())
+    json["reach"] = to_json(place.reach);
   return json;
 }
 

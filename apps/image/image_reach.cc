@@ -75,11 +75,15 @@ LazyOptions lazy_of(const Json& json) {
 }  // namespace
 
 Json to_json(const ImageReach& reach) {
-  return {{"registry", registry_json(reach.registry)}, {"lazy", lazy_json(reach.lazy)}};
+  Json json{{"registry", registry_json(reach.registry)}, {"lazy", lazy_json(reach.lazy)}};
+  for (const std::string& file : reach.on_top) json["on_top"].push_back(absolute_text(file));
+  return json;
 }
 
 Result<ImageReach> image_reach_of(const Json& json) try {
-  return ImageReach{access_of(json.at("registry")), lazy_of(json.at("lazy"))};
+  return ImageReach{.registry = access_of(json.at("registry")),
+                    .lazy = lazy_of(json.at("lazy")),
+                    .on_top = json.value("on_top", std::vector<std::string>())};
 } catch (const Json::exception& error) {
   return Error::corruption("how the image is reached: {}", error.what());
 }

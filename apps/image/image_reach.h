@@ -1,10 +1,11 @@
-// How images are reached that are not on this host, and how they are read there.
+// How images are reached, how those are read that are not on this host, and what lies on them.
 #pragma once
 
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "libconvert/registry/access.h"
 #include "libformat/base/units.h"
@@ -29,6 +30,7 @@ struct LazyOptions {
 struct ImageReach {
   registry::Access registry;
   LazyOptions lazy;
+  std::vector<std::string> on_top = {};  // files of block layers that lie on the image's own, bottom first
 };
 
 // For another process of this user's, at any time: paths are absolute, and what an image's documents are goes along.

@@ -39,7 +39,8 @@ Result<std::unique_ptr<lsmt::WritableLayer>> make(const std::filesystem::path& f
     DADI_CHECK(files->replace(kImageName, as_bytes(text + "\n")));
   }
   DADI_TRY(const lsmt::Uuid name, new_name());
-  const lsmt::LayerInfo info{.virtual_size = {}, .uuid = name, .parent = image->top().uuid, .user_tag = {}};
+  const lsmt::LayerInfo info{
+      .virtual_size = options.virtual_size, .uuid = name, .parent = image->top().uuid, .user_tag = {}};
   return lsmt::WritableLayer::create(std::move(files), options.form, info, std::move(image), {.limit = options.limit});
 }
 

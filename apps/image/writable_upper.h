@@ -18,6 +18,7 @@ struct UpperOptions {
   std::string folder;                                         // made if it is not there; empty: a temporary one
   lsmt::WritableForm form = lsmt::WritableForm::kAppendOnly;  // of a new layer
   Bytes limit{};                                              // of room taken; 0: none
+  Bytes virtual_size{};                                       // of a new layer's device; 0: the image's
   std::optional<ImagePlace> image = {};                       // what a new layer is on top of; kept beside it
   bool make = true;                                           // a layer, if none is there
 };

@@ -5,7 +5,6 @@
 #include "libconvert/oci/converted.h"
 #include "libconvert/oci/verified_source.h"
 #include "libconvert/pipeline/decompressed_source.h"
-#include "libconvert/pipeline/derived_image.h"
 #include "libconvert/pipeline/layer_sequence.h"
 #include "libformat/base/bytes.h"
 #include "libformat/lsmt/merged_index.h"
@@ -49,7 +48,7 @@ Digest chain(std::string_view below, const Digest& diff_id) {
 LayerSequence sequence_of(const BuildBase& base, const std::vector<AddedArchive>& archives) {
   LayerSequence sequence{.below = base.layers, .layers = {}};
   std::string below;
-  for (const oci::Descriptor& layer : base.image.manifest.layers)
+  for (const oci::Descriptor& layer : base.manifest.layers)
     if (oci::form_of(layer) != oci::LayerForm::kAcceleration) below += layer.digest.to_string() + " ";
   lsmt::Uuid parent = base.layers.back().info().uuid;
   for (const AddedArchive& added : archives) {
@@ -106,26 +105,18 @@ Result<Digest> diff_id_of(const SharedBlob& archive, Bytes most, const std::stop
   }
 }
 
-Result<BuildResult> build(const BuildBase& base, const Build& build, oci::ImageDestination& destination,
-                          ConvertOptions options, ConvertObserver& observer, CopyObserver& copying) {
+Result<std::vector<ConvertedLayer>> add_layers(const BuildBase& base, const std::vector<AddedArchive>& archives,
+                                               oci::ImageDestination& destination, ConvertOptions options,
+                                               CompressionWorkers& workers, ConvertObserver& observer) {
   options.virtual_size = device_size(base.layers);
-  DADI_CHECK(check_base(base, build.archives.size(), options.virtual_size));
-  DADI_CHECK(zfile::check_options(options.compression));
-  DADI_TRY(const auto workers, CompressionWorkers::create(options.compression, options.jobs));
-  const oci::Family family = oci::family_of(base.image.manifest.media_type);
+  DADI_CHECK(check_base(base, archives.size(), options.virtual_size));
   bool out_of_room = false;
-  auto layers =
-      convert_layers(sequence_of(base, build.archives), destination, family, options, *workers, observer, out_of_room);
+  auto layers = convert_layers(sequence_of(base, archives), destination, oci::family_of(base.manifest.media_type),
+                               options, workers, observer, out_of_room);
   if (!layers && out_of_room)
     return std::move(layers.error())
-        .with_hint("the device is the base's; one that is larger has room: dadi convert --virtual-size SIZE SRC BASE");
-  if (!layers) return std::move(layers).error();
-  Derivation derivation{.layers_kept = {}, .added = {}, .config = build.config};
-  for (std::size_t i = 0; i < layers->size(); ++i)
-    derivation.added.push_back({(*layers)[i].result, build.archives[i].created_by, build.comment});
-  DADI_TRY(DerivedImage derived, derive_image(base.source, base.image, destination, derivation, copying, options.stop));
-  DADI_CHECK(destination.commit(derived.manifest));
-  return BuildResult{std::move(derived.manifest), std::move(*layers), derived.copied};
+        .with_hint("the device is the base's; one that is larger has room: dadi resize BASE SIZE LARGER");
+  return layers;
 }
 
 }  // namespace dadi::pipeline

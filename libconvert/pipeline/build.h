@@ -1,12 +1,12 @@
-// An image of a converted image's layers and of archives on top, each of which becomes one block layer more: written as
-// a conversion writes it, without a mount. What is read of the base is what planning reads.
+// Archives on top of a converted image's layers, each of which becomes one block layer more: written as a conversion
+// writes it, without a mount. What is read of the base is what planning reads.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "libconvert/oci/config.h"
-#include "libconvert/pipeline/blob_copies.h"
+#include "libconvert/oci/manifest.h"
+#include "libconvert/pipeline/compression_workers.h"
 #include "libconvert/pipeline/convert.h"
 #include "libformat/blob/blob_reader.h"
 #include "libformat/lsmt/layer_reader.h"
@@ -15,9 +15,8 @@ namespace dadi::pipeline {
 
 // What is built upon. Borrowed.
 struct BuildBase {
-  const oci::ImageSource& source;
-  const oci::SelectedImage& image;               // in `source`
-  const std::vector<lsmt::LayerReader>& layers;  // its block layers, bottom first
+  const oci::Manifest& manifest;
+  const std::vector<lsmt::LayerReader>& layers;  // its block layers, and maybe more on top of them, bottom first
 };
 
 // A layer's tar archive, compressed or not.
@@ -26,18 +25,6 @@ struct AddedArchive {
   std::string created_by;  // for the image's history
   SharedBlob archive;
   Digest diff_id;
-};
-
-struct Build {
-  std::vector<AddedArchive> archives;  // bottom first
-  std::string comment;                 // for the image's history, of every layer that is added
-  oci::ConfigChanges config;
-};
-
-struct BuildResult {
-  oci::Descriptor manifest;
-  std::vector<ConvertedLayer> layers;  // that were added
-  CopyCounts copied;                   // of the base's
 };
 
 // The virtual size of the topmost layer that states one; 0: none does.
@@ -49,12 +36,14 @@ Bytes device_size(const std::vector<lsmt::LayerReader>& layers);
 Result<Digest> diff_id_of(const SharedBlob& archive, Bytes most, const std::stop_token& stop,
                           const std::function<void(Bytes)>& progress);
 
-// Builds the image in `destination` and commits it there. Nothing is published unless all succeeded. The uuid of a
+// Writes a layer for each archive, bottom first, into `destination`; an image of them is the caller's. The uuid of a
 // layer is made of that of the layer below and of the diff id, so that the same archives on the same base give the same
 // layers, in one build or in several. Of `options` select, media_types, referrer and virtual_size do not matter: the
-// device is the base's. Errors, the archive named: those of convert() and derive_image(); exhausted (no room on the
-// base's device, or for more layers); unsupported (a base that dadi does not change).
-Result<BuildResult> build(const BuildBase& base, const Build& build, oci::ImageDestination& destination,
-                          ConvertOptions options, ConvertObserver& observer, CopyObserver& copying);
+// device is the base's. A cache is for bases whose layers are all in the manifest. Errors, the archive named: those of
+// convert(); exhausted (no room on the base's device, or for more layers); unsupported (a base that dadi does not
+// change).
+Result<std::vector<ConvertedLayer>> add_layers(const BuildBase& base, const std::vector<AddedArchive>& archives,
+                                               oci::ImageDestination& destination, ConvertOptions options,
+                                               CompressionWorkers& workers, ConvertObserver& observer);
 
 }  // namespace dadi::pipeline

@@ -118,14 +118,14 @@ Result<oci::Descriptor> put_index(const oci::Index& source, const oci::Descripto
   return oci::put_document(destination, index.to_json(), index.media_type);
 }
 
+}  // namespace
+
 Result<void> check_virtual_size(Bytes size) {
   if (size < fs::kSmallestDevice || size > fs::kLargestDevice || size.value % fs::kBlockSize != 0)
     return Error::invalid_argument(
         "a virtual size of {} bytes: it must be a multiple of 4 KiB from 1 MiB to below 2 TiB", size.value);
   return {};
 }
-
-}  // namespace
 
 Result<ConvertResult> convert(const oci::ImageSource& source, oci::ImageDestination& destination,
                               const ConvertOptions& options, ConvertObserver& observer) {

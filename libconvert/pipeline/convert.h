@@ -54,6 +54,9 @@ struct ConvertResult {
   std::vector<ConvertedImage> images;
 };
 
+// Whether a device may have that size. Errors: invalid_argument.
+Result<void> check_virtual_size(Bytes size);
+
 // Told what happens. Layers start in order and finish in order, several being under way at once. layer_read() comes
 // from threads of the layers' own, between layer_started() and layer_finished(); everything else from the caller's.
 class ConvertObserver {

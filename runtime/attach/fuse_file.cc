@@ -15,6 +15,7 @@
 #include <new>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace dadi::attach {
 namespace {
@@ -137,15 +138,16 @@ struct FuseFile::Operations {
   static void write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t size, off_t offset,
                     fuse_file_info*) {
     FuseFile& file = self(request);
-    const auto range = range_of(file, offset, size);
-    if (!range || !file.writer_) return void(fuse_reply_err(request, EINVAL));
+    const Bytes at{static_cast<std::uint64_t>(offset)};
+    const Bytes end = to_bytes(file.device_->size());
+    if (!file.writer_ || at > end || size > (end - at).value) return void(fuse_reply_err(request, EINVAL));
     const std::shared_ptr<std::byte[]> data(new (std::nothrow) std::byte[size]);  // not zeroed
     if (!data) return void(fuse_reply_err(request, ENOMEM));
     std::memcpy(data.get(), bytes, size);
     change(
         request, file,
-        [&file, at = range->at, data, size] {
-          return file.writer_->write_at(at, {data.get(), size});
+        [&file, at, data, size] {
+          return file.write_bytes(at, {data.get(), size});
         },
         [size](fuse_req_t done) { fuse_reply_write(done, size); });
   }
@@ -243,6 +245,19 @@ Result<void> FuseFile::mount(int device_fd) {
   }
   connection_ = info.stx_dev_minor;
   return {};
+}
+
+Result<void> FuseFile::write_bytes(Bytes at, std::span<const std::byte> data) {
+  if (at.value % kSectorSize == 0 && data.size() % kSectorSize == 0) return writer_->write_at(whole_sectors(at), data);
+  const std::scoped_lock lock(parts_);
+  const Sectors begin{at.value / kSectorSize};
+  const Sectors end{divide_up((at + Bytes{data.size()}).value, kSectorSize)};
+  std::vector<std::byte> whole(to_bytes(end - begin).value);
+  ReadContext context;
+  context.stop = stop_.get_token();
+  DADI_CHECK(device_->read_at(begin, whole, context));
+  std::ranges::copy(data, whole.begin() + static_cast<std::ptrdiff_t>((at - to_bytes(begin)).value));
+  return writer_->write_at(begin, whole);
 }
 
 void FuseFile::loop() {

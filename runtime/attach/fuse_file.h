@@ -20,7 +20,9 @@ namespace dadi::attach {
 
 // Unbuffered (FOPEN_DIRECT_IO), so that its content is in memory once, in the page cache of what reads it. Reads are
 // answered in the thread that takes the request as far as memory can answer them, and in threads that may wait
-// otherwise, as are all writes. What fails is an EIO of that range, or ENOSPC where there was no room.
+// otherwise, as are all writes. Reads are of whole sectors. Writes may be of parts, for programs that write to the file
+// one thing after the other: two writes at once to the same sector may lose one, unless both are of parts. What fails
+// is an EIO of that range, or ENOSPC where there was no room.
 class FuseFile {
  public:
   // Serves from now on, in threads of its own. Errors: host_lacks (no FUSE; Linux before 5.2), denied, io.
@@ -49,11 +51,13 @@ class FuseFile {
   FuseFile(std::shared_ptr<const BlockReader> device, std::shared_ptr<BlockWriter> writer, std::string name);
   Result<void> start();
   Result<void> mount(int device_fd);
+  Result<void> write_bytes(Bytes at, std::span<const std::byte> data);
   void loop();
 
   std::shared_ptr<const BlockReader> device_;
   std::shared_ptr<BlockWriter> writer_;
   std::string name_;
+  std::mutex parts_;  // held while a part of a sector is written
   std::unique_ptr<runtime::WorkerPool> waiting_;
   std::stop_source stop_;  // of what waits
   fuse_session* session_ = nullptr;

@@ -411,7 +411,7 @@ class Refused(BuildTest):
     def test_a_full_device_is_told_with_what_to_do(self):
         self.size = "16M"
         self.base()
-        self.refused(FAILURE, [entry(f"big{i}", os.urandom(3 << 20)) for i in range(9)], 'entry "big', "hint: ", "--virtual-size")
+        self.refused(FAILURE, [entry(f"big{i}", os.urandom(3 << 20)) for i in range(9)], 'entry "big', "hint: ", "dadi resize")
 
     def test_bases_that_are_none_are_refused(self):
         self.tar("a.tar", [entry("a", b"")])

@@ -18,7 +18,7 @@ ON_FILES = ["convert", "build", "inspect", "check", "verify", "export", "ls", "c
             "cache", "trace", "optimize", "zfile", "version"]
 ON_REGISTRIES = ["copy", "push", "pull", "login", "logout"]
 ON_HOSTS = ["attach", "detach", "ps", "upgrade", "stats", "doctor"]  # their examples: test_attach.py
-RECORDING = ["record"]  # test_record_command.py
+RECORDING = ["record", "resize"]  # test_record_command.py, test_resize.py
 
 
 class Usage(harness.Test):
