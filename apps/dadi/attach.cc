@@ -11,7 +11,6 @@
 #include "apps/dadi/commands.h"
 #include "apps/dadi/new_file.h"
 #include "apps/dadi/sizes.h"
-#include "apps/image/image_identity.h"
 
 namespace dadi {
 namespace {
@@ -71,29 +70,20 @@ Result<std::optional<attach::WritableSpec>> writable_spec(const AttachOptions& o
 }
 
 Result<attach::AttachRequest> request_of(Session& session, const AttachOptions& options) {
-  attach::AttachRequest request;
-  request.note = [&session](std::string_view text) { session.note(text); };
-  request.stop = session.stop();
-  request.name = options.name;
-  DADI_TRY(request.mount_options, attach::MountOptions::parse(options.mount_options, !options.writable.empty()));
-  DADI_TRY(request.dadid, find_dadid(options.dadid));
-  DADI_TRY(request.spec.memory, parse_size(options.memory));
+  DADI_TRY(const attach::MountOptions mount_options,
+           attach::MountOptions::parse(options.mount_options, !options.writable.empty()));
+  DADI_TRY(const Bytes memory, parse_size(options.memory));
   DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.image.reference));
   DADI_TRY(ImageReach reach, image_reach(session, options.image));
-  DADI_TRY(ImageIdentity identity, identify_image(reference, options.image.platform, request.note, reach.registry));
-  if (reference.kind == oci::Reference::Kind::kRegistry) {
-    reach.registry.documents = std::move(identity.documents);
-    request.spec.reach = to_json(reach);
-  }
-  request.reference = reference.to_string();
-  request.like_name = identity.name;
+  DADI_TRY(ImageRequest image, request_image(session, reference, options.image.platform, std::move(reach),
+                                             options.dadid, [&session](std::string_view text) { session.note(text); }));
+  attach::AttachRequest& request = image.attach;
+  request.name = options.name;
+  request.mount_options = mount_options;
   if (!options.mount.empty()) {
     DADI_TRY(request.mount, canonical(options.mount));
   }
-  request.spec.image = identity.content;
-  request.spec.reference = identity.reference;
-  request.spec.directory = fs::current_path().string();
-  request.spec.platform = options.image.platform;
+  request.spec.memory = memory;
   request.spec.backend = options.backend;
   request.spec.metrics_address = options.metrics_address;
   if (!options.record.empty()) {
@@ -103,7 +93,7 @@ Result<attach::AttachRequest> request_of(Session& session, const AttachOptions& 
   DADI_TRY(request.spec.writable, writable_spec(options));
   request.spec.timeout = std::max(options.timeout, 1U);
   request.spec.successor_timeout = options.successor_timeout;
-  return request;
+  return std::move(image.attach);
 }
 
 Result<void> attach_image(Session& session, const AttachOptions& options) {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "apps/dadi/printable.h"
+#include "apps/image/image_identity.h"
 
 namespace dadi {
 
@@ -63,6 +64,29 @@ Result<void> detach_when_free(const attach::StateFolder& folder, const std::stri
     if (detached.error().code() != ErrorCode::kBusy || std::chrono::steady_clock::now() > end) return detached.error();
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
+}
+
+Result<ImageRequest> request_image(const Session& session, const oci::Reference& reference, const std::string& platform,
+                                   ImageReach reach, const std::string& dadid, const Notes& notes) {
+  ImageRequest request{.attach = {}, .name = {}, .reach = std::move(reach)};
+  attach::AttachRequest& attach = request.attach;
+  attach.note = notes;
+  attach.stop = session.stop();
+  DADI_TRY(attach.dadid, find_dadid(dadid));
+  DADI_TRY(ImageIdentity identity, identify_image(reference, platform, notes, request.reach.registry));
+  request.reach.registry.documents = std::move(identity.documents);
+  request.name = std::move(identity.name);
+  if (reference.kind == oci::Reference::Kind::kRegistry || !request.reach.on_top.empty())
+    attach.spec.reach = to_json(request.reach);
+  attach.reference = reference.to_string();
+  attach.like_name = request.name;
+  attach.spec.image = std::move(identity.content);
+  attach.spec.reference = std::move(identity.reference);
+  attach.spec.directory = std::filesystem::current_path().string();
+  attach.spec.platform = platform;
+  attach.spec.backend = "auto";
+  attach.spec.memory = Bytes{32U << 20};
+  return request;
 }
 
 Result<void> require_root(std::string_view what) {

@@ -22,7 +22,7 @@ constexpr auto kFileName = "disk";
 constexpr int kLookAgain = 100;  // milliseconds between looks whether to stop
 
 // What another process of this user's finds a descriptor of this one under.
-std::string path_of(int descriptor) {
+std::string descriptor_path(int descriptor) {
   return fmt::format("/proc/{}/fd/{}", ::getpid(), descriptor);
 }
 
@@ -63,13 +63,14 @@ Result<Ended> run_resize2fs(const std::string& program, const std::shared_ptr<co
     return Error::denied("{}", file.error().message())
         .with_hint("be root, if only in a namespace of your own: unshare -rm dadi resize …");
   if (!file) return std::move(file).error();
-  DADI_TRY(auto child, ChildCommand::start(R"(exec "$program" -f "$disk" >"$said" 2>&1 </dev/null)",
-                                           {{"program", program},
-                                            {"disk", fmt::format("{}/{}", path_of((*file)->folder()), kFileName)},
-                                            {"said", path_of(said.get())},
-                                            {"E2FSPROGS_FAKE_TIME", std::to_string(time)},
-                                            // Else it depends on this host's kernel; zeros take no room here.
-                                            {"RESIZE2FS_FORCE_ITABLE_INIT", "1"}}));
+  DADI_TRY(auto child,
+           ChildCommand::start(R"(exec "$program" -f "$disk" >"$said" 2>&1 </dev/null)",
+                               {{"program", program},
+                                {"disk", fmt::format("{}/{}", descriptor_path((*file)->folder()), kFileName)},
+                                {"said", descriptor_path(said.get())},
+                                {"E2FSPROGS_FAKE_TIME", std::to_string(time)},
+                                // Else it depends on this host's kernel; zeros take no room here.
+                                {"RESIZE2FS_FORCE_ITABLE_INIT", "1"}}));
   pollfd ended{child.fd(), POLLIN, 0};
   while (::poll(&ended, 1, kLookAgain) <= 0) {
     if (stop.stop_requested()) child.terminate();

@@ -5,7 +5,7 @@
 namespace dadi {
 namespace {
 
-constexpr auto kLookAgain = std::chrono::milliseconds(200);
+constexpr auto kBetweenLooks = std::chrono::milliseconds(200);
 constexpr auto kStatsPatience = std::chrono::seconds(5);
 
 std::uint64_t count_in(const attach::Json& stats, const char* name) {
@@ -19,7 +19,7 @@ Result<IdleReads> IdleReads::watch(std::filesystem::path control_socket, std::ch
   IdleReads watched(std::move(control_socket), idle);
   DADI_TRY(const Reads reads, watched.ask());
   watched.ended_ = reads.ended;
-  watched.next_ = Clock::now() + kLookAgain;
+  watched.next_ = Clock::now() + kBetweenLooks;
   return watched;
 }
 
@@ -33,7 +33,7 @@ Result<bool> IdleReads::hold() {
   if (Clock::now() < next_) return false;
   DADI_TRY(const Reads reads, ask());
   const auto now = Clock::now();
-  next_ = now + kLookAgain;
+  next_ = now + kBetweenLooks;
   if (reads.ended != ended_ || reads.under_way > 0) {
     ended_ = reads.ended;
     read_ = true;

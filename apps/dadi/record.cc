@@ -15,7 +15,6 @@
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/temporary_folder.h"
 #include "apps/dadi/trace_file.h"
-#include "apps/image/image_identity.h"
 
 namespace dadi {
 namespace {
@@ -55,39 +54,28 @@ struct Recording {
 };
 
 Result<Recording> prepare(Session& session, const RecordOptions& options, const fs::path& mount) {
-  Recording made;
-  attach::AttachRequest& request = made.request;
-  request.note = [&session](std::string_view text) { session.note(text); };
-  request.stop = session.stop();
-  DADI_TRY(request.dadid, find_dadid(options.dadid));
   DADI_TRY(const oci::Reference reference, parse_image_reference(session, options.image.reference));
   DADI_TRY(ImageReach reach, image_reach(session, options.image));
-  DADI_TRY(ImageIdentity identity, identify_image(reference, options.image.platform, request.note, reach.registry));
-  reach.registry.documents = std::move(identity.documents);
+  DADI_TRY(ImageRequest image, request_image(session, reference, options.image.platform, std::move(reach),
+                                             options.dadid, [&session](std::string_view text) { session.note(text); }));
+  Recording made{.request = std::move(image.attach), .containment = {}};
   made.containment.root = mount.string();
   made.containment.words = options.words;
   made.containment.host_network = options.host_network;
   made.containment.output_to_stderr = session.options.json;
   if (reference.kind != oci::Reference::Kind::kLayers && reference.kind != oci::Reference::Kind::kConfig) {
-    DADI_TRY(const StoredImage stored, open_converted_image(
-                                           reference, options.image.platform, [](std::string_view) {}, reach.registry));
+    DADI_TRY(const StoredImage stored,
+             open_converted_image(
+                 reference, options.image.platform, [](std::string_view) {}, image.reach.registry));
     take_config(stored.image.config.json(), made.containment);
   }
   if (made.containment.words.empty())
     return Error::invalid_argument("a command is missing, and the image has none").with_hint("dadi record REF -- CMD");
-  if (reference.kind == oci::Reference::Kind::kRegistry) request.spec.reach = to_json(reach);
-  request.reference = reference.to_string();
-  request.like_name = identity.name + "-recorded";
-  request.mount = mount;
-  request.spec.image = identity.content;
-  request.spec.reference = identity.reference;
-  request.spec.directory = fs::current_path().string();
-  request.spec.platform = options.image.platform;
-  request.spec.backend = "auto";
-  request.spec.memory = Bytes{32U << 20};
-  const std::string output = options.output.empty() ? identity.name + ".trace" : options.output;
+  made.request.like_name = image.name + "-recorded";
+  made.request.mount = mount;
+  const std::string output = options.output.empty() ? image.name + ".trace" : options.output;
   DADI_CHECK(check_replaceable(output));
-  request.spec.record = fs::absolute(output).string();
+  made.request.spec.record = fs::absolute(output).string();
   return made;
 }
 

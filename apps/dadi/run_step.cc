@@ -7,7 +7,6 @@
 #include "apps/dadi/commit_layer.h"
 #include "apps/dadi/container_config.h"
 #include "apps/dadi/exit_code.h"
-#include "apps/image/image_identity.h"
 #include "apps/image/writable_upper.h"
 #include "libfs/ext4/mount_marks.h"
 
@@ -18,27 +17,15 @@ constexpr auto kLook = std::chrono::milliseconds(50);  // between looks whether 
 
 Result<attach::AttachRequest> attach_request(Session& session, const ImagePlace& place, const RunStep& step,
                                              const std::filesystem::path& mount, const std::filesystem::path& changes) {
-  attach::AttachRequest request;
-  request.note = [](std::string_view) {};
-  request.stop = session.stop();
-  DADI_TRY(request.dadid, find_dadid(step.dadid));
-  DADI_TRY(ImageIdentity identity, identify_image(place.reference, place.platform, request.note, place.reach.registry));
-  ImageReach reach = place.reach;
-  reach.registry.documents = std::move(identity.documents);
-  request.spec.reach = to_json(reach);
-  request.reference = place.reference.to_string();
-  request.like_name = identity.name + "-building";
+  DADI_TRY(ImageRequest image,
+           request_image(session, place.reference, place.platform, place.reach, step.dadid, [](std::string_view) {}));
+  attach::AttachRequest& request = image.attach;
+  request.like_name = image.name + "-building";
   request.mount = mount;
   // Times of reading would be changes, as would be what was deleted again; zeros of inode tables need not be written.
   DADI_TRY(request.mount_options, attach::MountOptions::parse("noatime,discard,noinit_itable", /*writable=*/true));
-  request.spec.image = identity.content;
-  request.spec.reference = identity.reference;
-  request.spec.directory = std::filesystem::current_path().string();
-  request.spec.platform = place.platform;
-  request.spec.backend = "auto";
-  request.spec.memory = Bytes{32U << 20};
   request.spec.writable = attach::WritableSpec{.folder = changes.string(), .limit = {}, .form = "append"};
-  return request;
+  return std::move(image.attach);
 }
 
 Result<void> run_inside(const Session& session, const std::filesystem::path& root, const oci::ImageConfig& config,
