@@ -218,6 +218,7 @@ Result<void> FuseFile::start() {
   char* words[] = {program, nullptr};
   fuse_args arguments = FUSE_ARGS_INIT(1, words);
   session_ = fuse_session_new(&arguments, &operations, sizeof operations, this);
+  fuse_opt_free_args(&arguments);  // it has made a copy of its own of them
   if (session_ == nullptr) return Error::io("libfuse makes no session");
   DADI_CHECK(mount(device_fd.get()));
   const int for_session = ::fcntl(device_fd.get(), F_DUPFD_CLOEXEC, 0);
