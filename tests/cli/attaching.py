@@ -34,6 +34,9 @@ class Attached(harness.Test):
         self.state = self.folder / "run"
         self.state.mkdir(mode=0o700)
         self.env = harness.environment(XDG_RUNTIME_DIR=str(self.state))
+        for sanitizer in ("ASAN", "LSAN", "UBSAN", "TSAN"):  # of dadid, too, whose standard error nobody hears
+            self.env[f"{sanitizer}_OPTIONS"] += f":log_path={self.folder / 'sanitizer'}"
+        self.addCleanup(self.assert_no_report)
         self.addCleanup(self.leave_nothing)
 
     def dadi(self, *arguments, **options):
@@ -45,6 +48,9 @@ class Attached(harness.Test):
             super().dadi("detach", "--lazy", one["name"], env=self.env, status=None)
         for pid in self.servers():
             os.kill(pid, signal.SIGKILL)
+
+    def assert_no_report(self):
+        self.assertEqual([path.read_text() for path in self.folder.glob("sanitizer.*")], [])
 
     def servers(self):
         return servers_by_folder().get(str(self.state), [])
