@@ -56,8 +56,8 @@ struct DeviceLayerOptions {
   lsmt::Uuid parent{};       // of the layer below; null: none
   std::string message = {};  // the layer's user tag, cut to what has room there
   oci::Family family = oci::Family::kOci;
-  std::function<void()> all_read = [] {
-  };  // called once the device has been read to the end; it may change from then on
+  // Called once the device has been read to the end: it may change from then on.
+  std::function<void()> all_read = [] {};
 };
 
 struct DeviceLayer {

@@ -106,6 +106,13 @@ class Layout:
             self.tag(descriptor, tag)
         return descriptor
 
+    def add_block_image(self, layer):
+        """An image of one block layer, its bytes, as the reference describes it."""
+        name = "containerd.io/snapshot/overlaybd/"
+        digest = self.put(layer)
+        annotations = {name + "blob-digest": digest, name + "blob-size": str(len(layer)), name + "version": "0.1.0"}
+        return self.add_manifest([{"mediaType": LAYER, "digest": digest, "size": len(layer), "annotations": annotations}], [digest])
+
     def add_index(self, descriptors, tag="latest"):
         self.tag(self.put_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": descriptors}, INDEX), tag)
 

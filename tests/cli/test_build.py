@@ -11,7 +11,7 @@ import threading
 import harness
 from faulty_registry import FaultyRegistry
 from harness import CORRUPT, FAILURE, NETWORK, NOT_FOUND, UNSUPPORTED, USAGE, environment, sparse_digest
-from images import LAYER, Layout, digest_of, entry, folder, hardlink, opaque, read_manifest, small_debian, symlink, tar_of, whiteout
+from images import Layout, entry, folder, hardlink, opaque, read_manifest, small_debian, symlink, tar_of, whiteout
 from judged import e2fsck
 from test_determinism import golden_layers, nasty_layers, raw
 
@@ -149,11 +149,7 @@ class Archives(BuildTest):
     def test_a_base_of_the_reference_is_built_upon(self):
         """Its file systems are made with other options, and its layers have names of their own."""
         layout = Layout(self.folder / "reference")
-        blob = self.golden("append/0/overlaybd.commit").read_bytes()
-        key = "containerd.io/snapshot/overlaybd"
-        layer = {"mediaType": LAYER, "digest": layout.put(blob), "size": len(blob),
-                 "annotations": {f"{key}/blob-digest": digest_of(blob), f"{key}/blob-size": str(len(blob)), f"{key}/version": "0.1.0"}}
-        layout.add_manifest([layer], [digest_of(blob)])
+        layout.add_block_image(self.golden("append/0/overlaybd.commit").read_bytes())
         lower, upper = golden_layers()
         self.build("--add", self.tar("upper.tar", upper), base="oci:reference")
         Layout(self.folder / "whole").add_image([lower, upper])

@@ -233,13 +233,8 @@ h.pwrite(bytes(1 << 20), 32 << 20)
 
 class GoldenLayers(DeviceImageTest):
     def test_writable_layers_of_the_reference_are_committed(self):
-        base = self.golden("append/0/overlaybd.commit")
         layout = Layout(self.folder / "golden")
-        digest = layout.put(base.read_bytes())
-        name = "containerd.io/snapshot/overlaybd/"
-        layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": base.stat().st_size,
-                 "annotations": {name + "blob-digest": digest, name + "blob-size": str(base.stat().st_size), name + "version": "0.1.0"}}
-        layout.add_manifest([layer], [digest])
+        layout.add_block_image(self.golden("append/0/overlaybd.commit").read_bytes())
         folder = self.folder / "writable"
         folder.mkdir()
         for file in ("writable_data", "writable_index"):

@@ -9,7 +9,7 @@ import time
 
 import harness
 from harness import BINARY, CORRUPT, DENIED, FAILURE, HOST_LACKS, NOT_FOUND, UNSUPPORTED, USAGE, environment
-from images import LAYER, Layout, digest_of, entry, read_manifest, small_debian
+from images import Layout, entry, read_manifest, small_debian
 from registries import Registry
 from test_build import BuildTest
 
@@ -109,11 +109,7 @@ class Resize(ResizeTest):
     def test_what_resize2fs_does_badly_is_not_published(self):
         """An image of the reference: resize2fs 1.47 frees one block too many where the last group ended, later ones may not."""
         layout = Layout(self.folder / "reference")
-        blob = self.golden("append/0/overlaybd.commit").read_bytes()
-        key = "containerd.io/snapshot/overlaybd"
-        layer = {"mediaType": LAYER, "digest": layout.put(blob), "size": len(blob),
-                 "annotations": {f"{key}/blob-digest": digest_of(blob), f"{key}/blob-size": str(len(blob)), f"{key}/version": "0.1.0"}}
-        layout.add_manifest([layer], [digest_of(blob)])
+        layout.add_block_image(self.golden("append/0/overlaybd.commit").read_bytes())
         run = self.dadi("resize", "oci:reference", "100G", "oci:built", status=None)
         if run.status:
             self.assertEqual(run.status, UNSUPPORTED, run.stderr)
