@@ -22,7 +22,8 @@ void add_lazy_options(Command& command, LazyWords& words) {
       .option("--cache-size", words.cache_size, "SIZE", "What all of that may take on disk")
       .option("--cache-tier", words.tier, "DIR", "A folder that hosts share: asked before the registry, and filled")
       .flag("--no-block-cache", words.uncached, "Keep nothing of images on registries")
-      .option("--chunk-size", words.chunk, "SIZE", "What one read of a registry brings: 16K to 16M, a power of two")
+      .option("--chunk-size", words.chunk, "SIZE",
+              "A read of a registry brings what follows it, to the end of such a piece: 16K to 16M")
       .option("--read-time", words.read_time, "SECONDS", "How long a read that fails is tried again")
       .at_least(1);
 }

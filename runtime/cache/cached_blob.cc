@@ -182,7 +182,9 @@ Result<void> CachedBlob::read_around(std::span<const Part> parts, const ReadCont
 // the disk meanwhile. REQUIRES: parts in the order of their chunks.
 std::vector<CachedBlob::SharedFetch> CachedBlob::join_or_start(std::span<const Part> parts,
                                                                const ReadContext& context) const {
-  const std::uint64_t most = std::max<std::uint64_t>(1, cache_->options().joined.value / store_->geometry().chunk());
+  const DiskCacheOptions& options = cache_->options();
+  const Bytes at_once = context.read_class == ReadClass::kDemand ? options.joined_demand : options.joined;
+  const std::uint64_t most = std::max<std::uint64_t>(1, at_once.value / store_->geometry().chunk());
   std::vector<SharedFetch> joined(parts.size());
   std::vector<SharedFetch> to_start;
   SharedFetch started;  // the last that is new, and may still grow
@@ -206,43 +208,54 @@ std::vector<CachedBlob::SharedFetch> CachedBlob::join_or_start(std::span<const P
       } else if (i > 0 && joined[i - 1] == started && started &&
                  joined[i - 1]->first + joined[i - 1]->count == number && joined[i - 1]->count < most) {
         fetch = joined[i - 1];
-        ++fetch->count;
-        fetches_[number] = fetch;
+        extend(fetch);
       } else {
-        fetch = std::make_shared<Fetch>();
-        fetch->first = number;
-        fetch->count = 1;
-        fetch->read_class = context.read_class;
-        fetch->anew = context.anew;
-        fetches_[number] = fetch;
+        fetch = new_fetch(number, context);
         to_start.push_back(fetch);
         started = fetch;
       }
       ++fetch->waiters;
     }
-    if (context.read_class == ReadClass::kDemand && !context.exact && !context.anew)
-      for (const SharedFetch& fetch : to_start) reach_out(fetch);
+    if (started && context.read_class == ReadClass::kDemand && !context.exact && !context.anew)
+      if (SharedFetch beyond = fetch_beyond(started, context)) to_start.push_back(std::move(beyond));
   }
   cache_->counters_.misses += parts.size();
   for (const SharedFetch& fetch : to_start) start(fetch, context.read_class);
   return joined;
 }
 
-// Lets a fetch that nobody runs yet bring the missing chunks on both sides of it, too, up to where aligned pieces end.
-// REQUIRES: mutex_ is held; the fetch is in fetches_.
-void CachedBlob::reach_out(const SharedFetch& fetch) const {
+// What is missing after a fetch, up to where an aligned piece ends, or none: by another fetch, so that whoever waits
+// has what he asked for as soon as that is there. What comes next is asked for soon, more often than not. REQUIRES:
+// mutex_ is held.
+CachedBlob::SharedFetch CachedBlob::fetch_beyond(const SharedFetch& fetch, const ReadContext& context) const {
   const std::uint64_t reach = std::max<std::uint64_t>(1, cache_->options().reach.value / store_->geometry().chunk());
-  if (fetch->state != Fetch::State::kQueued) return;
-  const std::uint64_t begin = fetch->first / reach * reach;
-  const std::uint64_t end =
-      std::min(divide_up(fetch->first + fetch->count, reach) * reach, store_->geometry().chunks());
-  while (fetch->first > begin && is_absent(fetch->first - 1)) {
-    --fetch->first;
-    ++fetch->count;
-    fetches_[fetch->first] = fetch;
+  const std::uint64_t begin = fetch->first + fetch->count;
+  const std::uint64_t end = std::min(round_up(begin, reach), store_->geometry().chunks());
+  SharedFetch beyond;
+  for (std::uint64_t number = begin; number < end && is_absent(number); ++number) {
+    if (beyond)
+      extend(beyond);
+    else
+      beyond = new_fetch(number, context);
   }
-  for (; fetch->first + fetch->count < end && is_absent(fetch->first + fetch->count); ++fetch->count)
-    fetches_[fetch->first + fetch->count] = fetch;
+  return beyond;
+}
+
+// Of one chunk, to be started. REQUIRES: mutex_ is held.
+CachedBlob::SharedFetch CachedBlob::new_fetch(std::uint64_t first, const ReadContext& context) const {
+  auto fetch = std::make_shared<Fetch>();
+  fetch->first = first;
+  fetch->count = 1;
+  fetch->read_class = context.read_class;
+  fetch->anew = context.anew;
+  fetches_[first] = fetch;
+  return fetch;
+}
+
+// By the next chunk. REQUIRES: mutex_ is held; the fetch is not started yet.
+void CachedBlob::extend(const SharedFetch& fetch) const {
+  fetches_[fetch->first + fetch->count] = fetch;
+  ++fetch->count;
 }
 
 // Neither kept nor on its way. REQUIRES: mutex_ is held.

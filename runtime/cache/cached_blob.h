@@ -30,10 +30,10 @@ struct DownloadOptions {
 
 // Bytes that the cache has are read from it and verified; others are fetched from the blob below, in whole chunks:
 // neighbours together, several runs at once, each once for all threads that wait for it. A demand read, unless it is
-// exact, brings missing chunks around it, too (DiskCacheOptions::reach). A fetch belongs to none of
-// those: each waits to its own deadline and stop, and what nobody waits for any more is stopped. A fetch that fails
-// fails those that wait for it, and is tried anew by the next read. What was fetched is given to its readers at once
-// and written by another thread.
+// exact, has what follows it fetched, too (DiskCacheOptions::reach), but does not wait for that. A fetch belongs to
+// none of those: each waits to its own deadline and stop, and what nobody waits for any more is stopped. A fetch that
+// fails fails those that wait for it, and is tried anew by the next read. What was fetched is given to its readers at
+// once and written by another thread.
 //
 // Where the folder cannot be used, or its disk is full, reads go to the blob below as they are. Thread-safe.
 class CachedBlob final : public BlobReader {
@@ -75,7 +75,9 @@ class CachedBlob final : public BlobReader {
   Result<void> read_parts(std::vector<Part> parts, const ReadContext& context) const;
   Result<void> read_around(std::span<const Part> parts, const ReadContext& context) const;
   std::vector<SharedFetch> join_or_start(std::span<const Part> parts, const ReadContext& context) const;
-  void reach_out(const SharedFetch& fetch) const;
+  SharedFetch new_fetch(std::uint64_t first, const ReadContext& context) const;
+  void extend(const SharedFetch& fetch) const;
+  SharedFetch fetch_beyond(const SharedFetch& fetch, const ReadContext& context) const;
   bool is_absent(std::uint64_t number) const;
   void start(const SharedFetch& fetch, ReadClass read_class) const;
   Result<void> wait(const SharedFetch& fetch, const ReadContext& context) const;

@@ -22,9 +22,10 @@ struct DiskCacheOptions {
   std::filesystem::path folder;
   Bytes limit{std::uint64_t{4} << 30};  // what all blobs together may take on disk
   Bytes chunk{16U << 10};               // of blobs that are new to the folder: what is kept, or not, as one
-  Bytes reach{256U << 10};  // a read that waits brings what is missing around it, in an aligned piece of this
+  Bytes reach{256U << 10};  // a read that waits brings what follows it, too, up to the end of an aligned piece of this
   Trust trust = Trust::kOwn;
-  Bytes joined{1U << 20};               // the most that is fetched at once of neighbouring chunks
+  Bytes joined{1U << 20};               // the most that one fetch brings of neighbouring chunks
+  Bytes joined_demand{1U << 17};        // and of what somebody waits for: more comes by several, side by side
   std::size_t fetches = 48;             // at once, that somebody waits for
   std::size_t prefetches = 4;           // at once, besides
   std::chrono::seconds fetch_time{30};  // after which a fetch is given up

@@ -103,31 +103,66 @@ TEST_F(DiskCacheTest, FetchesOnceAndAnswersFromDiskAfterwards) {
 TEST_F(DiskCacheTest, JoinsNeighboursUpToABound) {
   const auto below = std::make_shared<FaultyBlob>(data_);
   const auto used = cache();
-  EXPECT_EQ(test::all_of(*through(used, data_, below)), data_);
+  Data all(data_.size());
+  must(through(used, data_, below)->read_at({0}, all, prefetch()));
+  EXPECT_EQ(all, data_);
   EXPECT_EQ(below->reads(), 3);  // of a MiB
   EXPECT_EQ(used->stats().fetched.value, data_.size());
 }
 
-TEST_F(DiskCacheTest, ADemandReadBringsTheAlignedPieceAroundItAndAnExactOneDoesNot) {
+TEST_F(DiskCacheTest, WhatSomebodyWaitsForComesInSmallerPiecesSideBySide) {
+  const auto below = std::make_shared<FaultyBlob>(data_);
+  const auto blob = through(cache(), data_, below);
+  below->stall(true);
+  std::thread reader([&] { EXPECT_EQ(test::all_of(*blob), data_); });
+  below->await_readers(20);  // of 128 KiB
+  below->stall(false);
+  reader.join();
+  EXPECT_EQ(below->reads(), 20);
+}
+
+TEST_F(DiskCacheTest, ADemandReadBringsWhatFollowsUpToAnAlignedPiecesEndAndAnExactOneDoesNot) {
   const auto below = std::make_shared<FaultyBlob>(data_);
   auto reaching = options();
   reaching.reach = {4 * kChunk};
   const auto used = std::make_shared<DiskCache>(reaching);
-  const auto blob = through(used, data_, below);
+  const auto cached = std::static_pointer_cast<const CachedBlob>(through(used, data_, below));
+  const BlobReader& blob = *cached;
+  const auto fetched = [&] {
+    cached->flush();
+    return used->stats().fetched.value / kChunk;
+  };
   Data out(10);
   ReadContext exact;
   exact.exact = true;
-  must(blob->read_at({5 * kChunk}, out, exact));
-  EXPECT_EQ(used->stats().fetched.value, kChunk);
-  must(blob->read_at({6 * kChunk + 17}, out));  // between what is there and the end of the piece
-  EXPECT_EQ(used->stats().fetched.value, 3 * kChunk);
+  must(blob.read_at({6 * kChunk}, out, exact));
+  EXPECT_EQ(fetched(), 1U);
+  must(blob.read_at({4 * kChunk + 17}, out));  // and what lies before that which is there
+  EXPECT_EQ(fetched(), 3U);
+  must(blob.read_at({9 * kChunk}, out, prefetch()));
+  EXPECT_EQ(fetched(), 4U);
+  must(blob.read_at({10 * kChunk}, out));  // and the last of the piece; what is in front is left out
+  EXPECT_EQ(fetched(), 6U);
+  const int reads = below->reads();
+  EXPECT_EQ(reads, 6);
+  must(blob.read_at({11 * kChunk}, out));
+  EXPECT_EQ(below->reads(), reads);
+  expect_same(blob, data_);
+}
+
+TEST_F(DiskCacheTest, ADemandReadDoesNotWaitForWhatFollows) {
+  const auto below = std::make_shared<FaultyBlob>(data_);
+  auto reaching = options();
+  reaching.reach = {4 * kChunk};
+  const auto blob = through(std::make_shared<DiskCache>(reaching), data_, below);
+  below->stall(true, {5 * kChunk});
+  Data out(10);
+  must(blob->read_at({4 * kChunk}, out, until(Clock::now() + std::chrono::seconds(10))));
+  EXPECT_TRUE(std::equal(out.begin(), out.end(), data_.begin() + 4 * kChunk));
+  below->await_readers(1);
+  below->stall(false);
   must(blob->read_at({7 * kChunk}, out));
-  must(blob->read_at({9 * kChunk}, out, prefetch()));
-  EXPECT_EQ(used->stats().fetched.value, 4 * kChunk);
-  must(blob->read_at({10 * kChunk}, out));
-  EXPECT_EQ(used->stats().fetched.value, 6 * kChunk);
-  EXPECT_EQ(below->reads(), 4);
-  expect_same(*blob, data_);
+  EXPECT_EQ(below->reads(), 2);
 }
 
 TEST_F(DiskCacheTest, WhatTheSourceGotWrongIsReplacedOnRequest) {

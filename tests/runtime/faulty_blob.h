@@ -23,7 +23,7 @@ class FaultyBlob final : public BlobReader {
     ++reads_;
     ++waiting_;
     changed_.notify_all();
-    const auto answers = [this] { return !stalled_; };
+    const auto answers = [&] { return !stalled_ || offset < stalled_from_; };
     const bool answered = context.deadline == std::chrono::steady_clock::time_point::max()
                               ? changed_.wait(lock, context.stop, answers)
                               : changed_.wait_until(lock, context.stop, context.deadline, answers);
@@ -36,9 +36,11 @@ class FaultyBlob final : public BlobReader {
     return {};
   }
 
-  void stall(bool stalled) {
+  // Reads that begin at `from` or later wait.
+  void stall(bool stalled, Bytes from = {}) {
     const std::lock_guard lock(mutex_);
     stalled_ = stalled;
+    stalled_from_ = from;
     changed_.notify_all();
   }
   // Other bytes from now on, without a word to whoever has the blob open; fewer too.
@@ -66,6 +68,7 @@ class FaultyBlob final : public BlobReader {
   mutable std::condition_variable_any changed_;
   std::vector<std::byte> data_;  // the rest guarded by mutex_
   bool stalled_ = false;
+  Bytes stalled_from_;
   mutable int reads_ = 0;
   mutable int waiting_ = 0;
 };
