@@ -1,6 +1,7 @@
 #include "libfs/writer/directory.h"
 
 #include <algorithm>
+#include <optional>
 #include <tuple>
 
 #include "libformat/base/endian.h"
@@ -68,13 +69,14 @@ bool Child::is_directory() const {
 }
 
 Child* Directory::find(std::string_view name) {
+  if (children_.empty() || children_.rbegin()->first < name) return nullptr;  // archives are sorted, more often than not
   const auto found = children_.find(name);
   return found == children_.end() ? nullptr : &found->second;
 }
 
 Child& Directory::add(std::string_view name, InodeNumber inode, std::uint8_t type) {
   changed_ = true;
-  Child& child = children_[std::string(name)];
+  Child& child = children_.try_emplace(children_.end(), std::string(name))->second;
   child.inode = inode;
   child.type = type;
   return child;
@@ -222,7 +224,7 @@ Result<std::uint32_t> Directory::hash_of(DirectoryHost& host, std::string_view n
 }
 
 std::uint32_t Directory::new_leaf(bool checksums) {
-  LeafBlock leaf{std::make_unique<Block>(), true};
+  LeafBlock leaf{std::make_unique_for_overwrite<Block>(), true};
   DirectoryLeaf(*leaf.content, checksums).clear();
   blocks_.push_back(std::move(leaf));
   return static_cast<std::uint32_t>(blocks_.size() - 1);
@@ -310,10 +312,10 @@ Result<void> Directory::rebuild(DirectoryHost& host) {
 void Directory::rebuild_as_block(bool checksums) {
   new_leaf(checksums);
   DirectoryLeaf leaf(*blocks_[0].content, checksums);
-  leaf.insert({".", number_, EXT2_FT_DIR});
-  leaf.insert({"..", parent_, EXT2_FT_DIR});
+  leaf.append({".", number_, EXT2_FT_DIR});
+  leaf.append({"..", parent_, EXT2_FT_DIR});
   for (auto& [name, child] : children_) {
-    leaf.insert({name, child.inode, child.type});
+    leaf.append({name, child.inode, child.type});
     child.leaf = 0;
   }
 }
@@ -332,6 +334,7 @@ Result<void> Directory::rebuild_as_tree(DirectoryHost& host) {
 
   blocks_.emplace_back();  // the root
   std::vector<Leaf> leaves;
+  std::optional<DirectoryLeaf> leaf;  // the last of them
   const std::size_t capacity = kBlockSize - (checksums ? DirectoryLeaf::kTailSize : 0);
   const std::size_t comfortable = capacity * 3 / 4;  // room for additions by later layers
   std::size_t used = capacity;
@@ -340,10 +343,10 @@ Result<void> Directory::rebuild_as_tree(DirectoryHost& host) {
     const bool same_hash = i > 0 && entries[i].hash == entries[i - 1].hash;
     if (used + room > (same_hash ? capacity : comfortable)) {
       leaves.push_back({leaves.empty() ? 0 : entries[i].hash | (same_hash ? 1 : 0), new_leaf(checksums)});
+      leaf.emplace(*blocks_.back().content, checksums);
       used = 0;
     }
-    DirectoryLeaf(*blocks_.back().content, checksums)
-        .insert({entries[i].name, entries[i].child->inode, entries[i].child->type});
+    leaf->append({entries[i].name, entries[i].child->inode, entries[i].child->type});
     entries[i].child->leaf = leaves.back().logical;
     used += room;
   }

@@ -173,6 +173,7 @@ Result<CachedInode*> InodeTable::get(InodeNumber number) {
   std::memcpy(inode.image.raw().data(), block.data() + place.offset, InodeImage::kSize);
   if (inode.image.links() == 0)
     return Error::corruption("inode {} of the file system below is referred to, but not in use", number);
+  inode.own = number < own_.size() && own_[number];
   return &inodes_.emplace(number, inode).first->second;
 }
 
@@ -185,15 +186,15 @@ CachedInode& InodeTable::create(InodeNumber number, bool own) {
 }
 
 Result<void> InodeTable::write_back() {
-  std::erase_if(inodes_, [](const auto& each) { return !each.second.dirty; });
-  std::vector<InodeNumber> dirty;
+  std::vector<std::pair<InodeNumber, CachedInode*>> dirty;
   dirty.reserve(inodes_.size());
-  for (const auto& [number, inode] : inodes_) dirty.push_back(number);
+  for (auto& [number, inode] : inodes_)
+    if (inode.dirty) dirty.emplace_back(number, &inode);
   std::ranges::sort(dirty);
   Block block;
   BlockNumber loaded = 0;  // the superblock's: never an inode table
-  for (const InodeNumber number : dirty) {
-    InodeImage& image = inodes_.at(number).image;
+  for (const auto& [number, inode] : dirty) {
+    InodeImage& image = inode->image;
     DADI_TRY(const Place place, place_of(number));
     if (place.block != loaded) {
       if (loaded != 0) device_.put(loaded, block, false);
@@ -203,9 +204,12 @@ Result<void> InodeTable::write_back() {
     if (image.mode() != 0)
       ext2fs_inode_csum_set(fs_.get(), number, reinterpret_cast<ext2_inode_large*>(image.raw().data()));
     std::memcpy(block.data() + place.offset, image.raw().data(), InodeImage::kSize);
-    inodes_.erase(number);  // its room is needed: blocks are gathered meanwhile
+    if (!inode->own) continue;
+    if (own_.size() <= number) own_.resize(std::size_t{number} + 1);
+    own_[number] = true;
   }
   if (loaded != 0) device_.put(loaded, block, false);
+  inodes_.clear();
   return {};
 }
 

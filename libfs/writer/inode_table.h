@@ -1,10 +1,11 @@
-// Inodes in memory while a layer is planned: read when first asked for, written back at the layer's end.
+// Inodes while a layer is planned: in memory while they are worked on, then in the blocks of the inode table.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "libfs/layer_archive.h"
 #include "libfs/writer/allocator.h"
@@ -59,8 +60,8 @@ struct CachedInode {
   bool own = false;  // allocated by this layer, and so are its blocks
 };
 
-// One thread at a time; file system and device are borrowed. A CachedInode stays where it is until it
-// is written back.
+// One thread at a time; file system and device are borrowed. A CachedInode stays where it is until
+// make_room() or write_back().
 class InodeTable {
  public:
   InodeTable(Ext2FileSystem& fs, LayerDevice& device) : fs_(fs), device_(device) {}
@@ -71,10 +72,16 @@ class InodeTable {
   // A new, empty inode in place of whatever `number` held. `own` as above.
   CachedInode& create(InodeNumber number, bool own);
 
+  // Writes back once many are held. Blocks that hold sixteen inodes each, and are kept compressed, take a fraction of
+  // the memory.
+  Result<void> make_room() { return inodes_.size() < kMostHeld ? Result<void>() : write_back(); }
+
   // Writes changed inodes, their checksums set, in the order of their numbers, and forgets all.
   Result<void> write_back();
 
  private:
+  static constexpr std::size_t kMostHeld = 2048;
+
   struct Place {
     BlockNumber block;
     std::size_t offset;
@@ -84,6 +91,7 @@ class InodeTable {
   Ext2FileSystem& fs_;
   LayerDevice& device_;
   std::unordered_map<InodeNumber, CachedInode> inodes_;
+  std::vector<bool> own_;  // by number, of inodes that were written back; as long as it needs to be
 };
 
 // The type field of a directory entry for an inode of this mode.

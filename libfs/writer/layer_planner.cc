@@ -57,6 +57,7 @@ Result<void> LayerPlanner::apply(LayerArchive& archive) {
     DADI_TRY(const auto entry, archive.next_entry());
     if (!entry) return {};
     ++entries_;
+    DADI_CHECK(inodes_.make_room());
     if (!entry->hardlink && InodeImage::nearest_time(entry->attributes.mtime) != entry->attributes.mtime)
       ++clamped_times_;
     DADI_CHECK(add(*entry, archive).context("entry \"{}\"", entry->path));
@@ -389,6 +390,7 @@ Result<void> LayerPlanner::release_tree(Child& child) {
   DADI_TRY(Directory * top, visit(child));
   levels.push_back({&child, top->children().begin()});
   while (!levels.empty()) {
+    DADI_CHECK(inodes_.make_room());
     Level& level = levels.back();
     if (level.next == level.child->directory->children().end()) {
       const InodeNumber number = level.child->inode;
@@ -504,13 +506,16 @@ Result<void> LayerPlanner::write_directories() {
       if (child.directory) all.push_back(child.directory.get());
   }
   std::ranges::sort(all, {}, &Directory::number);
-  for (Directory* directory : all)
+  for (Directory* directory : all) {
+    DADI_CHECK(inodes_.make_room());
     DADI_CHECK(directory->write(host_).context("directory inode {}", directory->number()));
+  }
   return {};
 }
 
 Result<void> LayerPlanner::write_symlinks() {
   for (const auto& [number, target] : long_symlinks_) {
+    DADI_CHECK(inodes_.make_room());
     DADI_TRY(CachedInode * inode, inodes_.get(number));
     DADI_TRY(const BlockRange place, blocks_.take(1));
     Block block{};
@@ -527,6 +532,7 @@ Result<void> LayerPlanner::write_symlinks() {
 
 Result<void> LayerPlanner::write_fragmented() {
   for (const auto& [number, extents] : fragmented_) {
+    DADI_CHECK(inodes_.make_room());
     DADI_TRY(CachedInode * inode, inodes_.get(number));
     DADI_TRY(const std::uint64_t tree, write_extents(fs_, device_, blocks_, number, inode->image, extents, {}));
     inode->image.set_blocks(inode->image.blocks() + tree);
@@ -541,6 +547,7 @@ Result<void> LayerPlanner::write_xattr_blocks() {
     const auto number = static_cast<InodeNumber>(each);
     xattr_blocks_.get(number, block);
     xattr_blocks_.erase({number, 1});
+    DADI_CHECK(inodes_.make_room());
     DADI_TRY(CachedInode * inode, inodes_.get(number));
     DADI_TRY(const BlockRange place, blocks_.take(1));
     if (fs_.has_checksums())
