@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <optional>
-#include <tuple>
+#include <utility>
 
 #include "libformat/base/endian.h"
 
@@ -54,11 +54,14 @@ void store_entries(Block& block, std::size_t start, bool checksums, const std::v
 struct Hashed {
   std::uint32_t hash;
   std::uint32_t minor;
-  std::string_view name;
-  Child* child;
+  std::pair<const std::string, Child>* entry;
+
+  const std::string& name() const { return entry->first; }
+  Child& child() const { return entry->second; }
 
   friend bool operator<(const Hashed& a, const Hashed& b) {
-    return std::tie(a.hash, a.minor, a.name) < std::tie(b.hash, b.minor, b.name);
+    if (a.hash != b.hash) return a.hash < b.hash;
+    return a.minor != b.minor ? a.minor < b.minor : a.name() < b.name();
   }
 };
 
@@ -274,7 +277,7 @@ Result<bool> Directory::split(DirectoryHost& host, IndexNode& node, std::size_t 
   DADI_CHECK(full.visit([&](const LeafEntry& entry) -> Result<void> {
     const auto found = children_.find(entry.name);
     if (found == children_.end()) return Error::internal("\"{}\" is in a block only", entry.name);
-    Hashed hashed{0, 0, found->first, &found->second};
+    Hashed hashed{0, 0, &*found};
     DADI_TRY(hashed.hash, hash_of(host, entry.name, &hashed.minor));
     entries.push_back(hashed);
     return {};
@@ -288,9 +291,9 @@ Result<bool> Directory::split(DirectoryHost& host, IndexNode& node, std::size_t 
   blocks_[old].dirty = true;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const std::uint32_t logical = i < middle ? old : added;
-    entries[i].child->leaf = logical;
-    DirectoryLeaf(*blocks_[logical].content, checksums)
-        .insert({entries[i].name, entries[i].child->inode, entries[i].child->type});
+    Child& child = entries[i].child();
+    child.leaf = logical;
+    DirectoryLeaf(*blocks_[logical].content, checksums).insert({entries[i].name(), child.inode, child.type});
   }
   node.leaves.insert(node.leaves.begin() + static_cast<std::ptrdiff_t>(position) + 1, {entries[middle].hash, added});
   return true;
@@ -325,9 +328,9 @@ Result<void> Directory::rebuild_as_tree(DirectoryHost& host) {
   hash_version_ = host.fs->super->s_def_hash_version;
   std::vector<Hashed> entries;
   entries.reserve(children_.size());
-  for (auto& [name, child] : children_) {
-    Hashed hashed{0, 0, name, &child};
-    DADI_TRY(hashed.hash, hash_of(host, name, &hashed.minor));
+  for (auto& entry : children_) {
+    Hashed hashed{0, 0, &entry};
+    DADI_TRY(hashed.hash, hash_of(host, entry.first, &hashed.minor));
     entries.push_back(hashed);
   }
   std::ranges::sort(entries, std::less{});
@@ -339,15 +342,16 @@ Result<void> Directory::rebuild_as_tree(DirectoryHost& host) {
   const std::size_t comfortable = capacity * 3 / 4;  // room for additions by later layers
   std::size_t used = capacity;
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    const std::size_t room = entry_room(entries[i].name.size());
+    const std::size_t room = entry_room(entries[i].name().size());
     const bool same_hash = i > 0 && entries[i].hash == entries[i - 1].hash;
     if (used + room > (same_hash ? capacity : comfortable)) {
       leaves.push_back({leaves.empty() ? 0 : entries[i].hash | (same_hash ? 1 : 0), new_leaf(checksums)});
       leaf.emplace(*blocks_.back().content, checksums);
       used = 0;
     }
-    leaf->append({entries[i].name, entries[i].child->inode, entries[i].child->type});
-    entries[i].child->leaf = leaves.back().logical;
+    Child& child = entries[i].child();
+    leaf->append({entries[i].name(), child.inode, child.type});
+    child.leaf = leaves.back().logical;
     used += room;
   }
 

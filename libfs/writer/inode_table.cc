@@ -164,32 +164,39 @@ Result<InodeTable::Place> InodeTable::place_of(InodeNumber number) const {
   return Place{ext2fs_inode_table_loc(fs_.get(), (number - 1) / per_group) + offset / kBlockSize, offset % kBlockSize};
 }
 
+// Room for an inode that is not held yet.
+CachedInode& InodeTable::hold(InodeNumber number) {
+  if (held_.size() == inodes_.size()) held_.emplace_back();
+  CachedInode& inode = held_[inodes_.size()];
+  inodes_.emplace(number, &inode);
+  return inode;
+}
+
 Result<CachedInode*> InodeTable::get(InodeNumber number) {
-  if (const auto found = inodes_.find(number); found != inodes_.end()) return &found->second;
+  if (const auto found = inodes_.find(number); found != inodes_.end()) return found->second;
   DADI_TRY(const Place place, place_of(number));
-  CachedInode inode;
   Block block;
   DADI_CHECK(device_.read(place.block, block));
+  CachedInode inode;
   std::memcpy(inode.image.raw().data(), block.data() + place.offset, InodeImage::kSize);
   if (inode.image.links() == 0)
     return Error::corruption("inode {} of the file system below is referred to, but not in use", number);
   inode.own = number < own_.size() && own_[number];
-  return &inodes_.emplace(number, inode).first->second;
+  return &(hold(number) = inode);
 }
 
 CachedInode& InodeTable::create(InodeNumber number, bool own) {
-  CachedInode& inode = inodes_[number];
-  inode.image.clear();
-  inode.dirty = true;
-  inode.own = own;
+  const auto found = inodes_.find(number);
+  CachedInode& inode = found != inodes_.end() ? *found->second : hold(number);
+  inode = {.image = {}, .dirty = true, .own = own};
   return inode;
 }
 
 Result<void> InodeTable::write_back() {
   std::vector<std::pair<InodeNumber, CachedInode*>> dirty;
   dirty.reserve(inodes_.size());
-  for (auto& [number, inode] : inodes_)
-    if (inode.dirty) dirty.emplace_back(number, &inode);
+  for (const auto& [number, inode] : inodes_)
+    if (inode->dirty) dirty.emplace_back(number, inode);
   std::ranges::sort(dirty);
   Block block;
   BlockNumber loaded = 0;  // the superblock's: never an inode table

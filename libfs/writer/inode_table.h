@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -90,7 +91,10 @@ class InodeTable {
 
   Ext2FileSystem& fs_;
   LayerDevice& device_;
-  std::unordered_map<InodeNumber, CachedInode> inodes_;
+  CachedInode& hold(InodeNumber number);
+
+  std::deque<CachedInode> held_;  // the first inodes_.size() are in use; the rest is memory for the next
+  std::unordered_map<InodeNumber, CachedInode*> inodes_;
   std::vector<bool> own_;  // by number, of inodes that were written back; as long as it needs to be
 };
 

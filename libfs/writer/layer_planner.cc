@@ -317,14 +317,13 @@ Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number,
     return {};
   };
   // A block that pieces fill in part, at `assembled_at`, is put together here.
-  Block assembled{};
+  Block assembled;
   constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
   std::uint64_t assembled_at = kNowhere;
   const auto put_assembled = [&]() -> Result<void> {
     if (assembled_at == kNowhere) return {};
     DADI_CHECK(put(assembled_at, assembled));
     assembled_at = kNowhere;
-    assembled.fill(std::byte{0});
     return {};
   };
   while (true) {
@@ -340,6 +339,7 @@ Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number,
         length = left.size() / kBlockSize * kBlockSize;
         DADI_CHECK(put(logical, left.first(length)));
       } else {
+        if (assembled_at != logical) assembled.fill(std::byte{0});
         std::memcpy(assembled.data() + skip, left.data(), length);
         assembled_at = logical;
       }
@@ -361,6 +361,10 @@ Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number,
 Result<void> LayerPlanner::set_xattrs(InodeNumber number, CachedInode& inode, const Xattrs& xattrs) {
   DADI_CHECK(release_xattr_block(inode));
   xattr_blocks_.erase({number, 1});
+  if (xattrs.empty()) {  // nearly always
+    std::ranges::fill(inode.image.xattr_area(), std::byte{0});
+    return {};
+  }
   DADI_TRY(const EncodedXattrs encoded, encode_xattrs(xattrs, InodeImage::kSize - InodeImage::kXattrStart));
   const auto area = inode.image.xattr_area();
   std::ranges::fill(area, std::byte{0});
