@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libconvert/oci/converted.h"
+#include "libconvert/pipeline/entries_ahead.h"
 #include "libformat/base/bytes.h"
 #include "libfs/layer_archive.h"
 #include "libfs/writer/ext2_file_system.h"
@@ -49,7 +50,8 @@ Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& desti
   fs::LayerDevice device(stack, output);
   if (layer.bottom) DADI_CHECK(fs::Ext2FileSystem::format(device, format_options(options.virtual_size, layer.chain)));
   DADI_TRY(auto planner, fs::LayerPlanner::open(device));
-  auto planned = planner->apply(*archive);
+  EntriesAhead entries(*archive);
+  auto planned = planner->apply(entries);
   if (planned) planned = planner->finish();
   out_of_room = planner->out_of_room();
   DADI_CHECK(std::move(planned));

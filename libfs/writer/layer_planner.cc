@@ -52,7 +52,7 @@ Result<std::unique_ptr<LayerPlanner>> LayerPlanner::open(LayerDevice& device) {
   return planner;
 }
 
-Result<void> LayerPlanner::apply(LayerArchive& archive) {
+Result<void> LayerPlanner::apply(EntrySource& archive) {
   while (true) {
     DADI_TRY(const auto entry, archive.next_entry());
     if (!entry) return {};
@@ -158,7 +158,7 @@ Result<void> LayerPlanner::adopt_lost_and_found(Directory& directory) {
 
 // ---- Entries -------------------------------------------------------------------------------------------------------
 
-Result<void> LayerPlanner::add(const ArchiveEntry& entry, LayerArchive& archive) {
+Result<void> LayerPlanner::add(const ArchiveEntry& entry, EntrySource& archive) {
   std::vector<std::string> components = clean_path(entry.path);
   if (components.empty()) return declare_root(entry);
   const std::string name = std::move(components.back());
@@ -279,7 +279,7 @@ Result<CachedInode*> LayerPlanner::inode_for(Directory& parent, std::string_view
 }
 
 Result<void> LayerPlanner::add_other(Directory& parent, std::string_view name, const ArchiveEntry& entry,
-                                     LayerArchive& archive) {
+                                     EntrySource& archive) {
   InodeImage attributes;  // only to have the type as a mode
   attributes.set_attributes(entry.attributes);
   InodeNumber number = 0;
@@ -303,7 +303,7 @@ Result<void> LayerPlanner::add_other(Directory& parent, std::string_view name, c
   return write_file(archive, number, *inode);
 }
 
-Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number, CachedInode& inode) {
+Result<void> LayerPlanner::write_file(EntrySource& archive, InodeNumber number, CachedInode& inode) {
   ExtentList extents;
   const auto put = [&](std::uint64_t logical, std::span<const std::byte> blocks) -> Result<void> {
     while (!blocks.empty()) {
