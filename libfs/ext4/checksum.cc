@@ -58,19 +58,19 @@ std::uint32_t bitmap(const Superblock& superblock, std::span<const std::byte> ra
   return crc32c_raw(raw, superblock.checksum_seed);
 }
 
-std::uint32_t inode_seed(const Superblock& superblock, std::uint32_t number, std::uint32_t generation) {
-  return crc32c_raw(little_endian(generation), crc32c_raw(little_endian(number), superblock.checksum_seed));
+std::uint32_t inode_seed(std::uint32_t seed, std::uint32_t number, std::uint32_t generation) {
+  return crc32c_raw(little_endian(generation), crc32c_raw(little_endian(number), seed));
 }
 
 bool inode_checksum_is_wide(std::span<const std::byte> raw) {
   return raw.size() > layout::inode::kSmallSize && load_le<std::uint16_t>(raw, layout::inode::kExtraSize) >= 4;
 }
 
-std::uint32_t inode(const Superblock& superblock, std::uint32_t number, std::span<const std::byte> raw) {
-  const std::uint32_t seed = inode_seed(superblock, number, load_le<std::uint32_t>(raw, layout::inode::kGeneration));
+std::uint32_t inode(std::uint32_t seed, std::uint32_t number, std::span<const std::byte> raw) {
+  const std::uint32_t start = inode_seed(seed, number, load_le<std::uint32_t>(raw, layout::inode::kGeneration));
   const auto small = raw.first(layout::inode::kSmallSize);
   const auto extra = raw.subspan(layout::inode::kSmallSize);
-  const std::uint32_t crc = crc32c_around(seed, small, layout::inode::kChecksumLow, 2);
+  const std::uint32_t crc = crc32c_around(start, small, layout::inode::kChecksumLow, 2);
   if (!inode_checksum_is_wide(raw)) return crc32c_raw(extra, crc);
   return crc32c_around(crc, extra, layout::inode::kChecksumHigh - layout::inode::kSmallSize, 2);
 }

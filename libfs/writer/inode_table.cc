@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "libformat/base/endian.h"
+#include "libfs/ext4/checksum.h"
 
 namespace dadi::fs {
 
@@ -32,7 +33,9 @@ enum Offset : std::size_t {
   kXattrBlockHigh = 0x76,
   kUidHigh = 0x78,
   kGidHigh = 0x7A,
+  kChecksumLow = 0x7C,
   kExtraIsize = 0x80,
+  kChecksumHigh = 0x82,
   kCtimeExtra = 0x84,
   kMtimeExtra = 0x88,
   kAtimeExtra = 0x8C,
@@ -156,6 +159,12 @@ void InodeImage::set_attributes(const Attributes& attributes) {
     set_device(block_area(), attributes.device_major, attributes.device_minor);
 }
 
+void InodeImage::set_checksum(std::uint32_t filesystem_seed, InodeNumber number) {
+  const std::uint32_t sum = checksum::inode(filesystem_seed, number, raw_);
+  store_le(raw_, kChecksumLow, static_cast<std::uint16_t>(sum));
+  if (checksum::inode_checksum_is_wide(raw_)) store_le(raw_, kChecksumHigh, static_cast<std::uint16_t>(sum >> 16));
+}
+
 Result<InodeTable::Place> InodeTable::place_of(InodeNumber number) const {
   if (number == 0 || number > fs_->super->s_inodes_count)
     return Error::corruption("inode {} does not exist in the file system below", number);
@@ -208,8 +217,7 @@ Result<void> InodeTable::write_back() {
       DADI_CHECK(device_.read(place.block, block));
       loaded = place.block;
     }
-    if (image.mode() != 0)
-      ext2fs_inode_csum_set(fs_.get(), number, reinterpret_cast<ext2_inode_large*>(image.raw().data()));
+    if (image.mode() != 0 && fs_.has_checksums()) image.set_checksum(fs_->csum_seed, number);
     std::memcpy(block.data() + place.offset, image.raw().data(), InodeImage::kSize);
     if (!inode->own) continue;
     if (own_.size() <= number) own_.resize(std::size_t{number} + 1);

@@ -46,6 +46,9 @@ class InodeImage {
   // The nearest time that an inode can hold: from 1901 (-2^31 seconds) to 2446 (2^34 seconds after that).
   static Timestamp nearest_time(Timestamp time);
 
+  // For a file system that has checksums, with that seed. Not part of what the other setters change: call it last.
+  void set_checksum(std::uint32_t filesystem_seed, InodeNumber number);
+
   // Mode, owner, all four times (the nearest) and (of devices) numbers; not links, size, blocks and extended
   // attributes.
   void set_attributes(const Attributes& attributes);
