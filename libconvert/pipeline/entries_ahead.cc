@@ -11,8 +11,8 @@ namespace {
 constexpr Bytes kSmall{std::uint64_t{16} << 10};  // a file up to this is copied
 constexpr std::size_t kRow = 64;                  // small entries, before a thread is worth its waking up
 constexpr std::size_t kBatches = 3;               // being filled, waiting, being planned
-constexpr std::size_t kMostItems = 128;           // of a batch
-constexpr std::size_t kMostContent = std::size_t{128} << 10;
+constexpr std::size_t kMostItems = 512;           // of a batch
+constexpr std::size_t kMostContent = std::size_t{256} << 10;
 
 bool is_small(const fs::ArchiveEntry& entry) {
   return entry.hardlink || entry.attributes.type != fs::FileType::kRegular || entry.size <= kSmall;
