@@ -158,18 +158,39 @@ Result<void> LayerPlanner::adopt_lost_and_found(Directory& directory) {
 
 // ---- Entries -------------------------------------------------------------------------------------------------------
 
-Result<void> LayerPlanner::add(const ArchiveEntry& entry, EntrySource& archive) {
-  std::vector<std::string> components = clean_path(entry.path);
-  if (components.empty()) return declare_root(entry);
-  const std::string name = std::move(components.back());
+// Finds parents_ and name_, unless the path is to be passed over: false. Of the root the name is empty.
+Result<bool> LayerPlanner::walk_to_parent(std::string_view path) {
+  const std::string_view parent = path.substr(0, path.rfind('/') + 1);
+  const std::string_view name = path.substr(parent.size());
+  const bool plain = !name.empty() && name != "." && name != "..";
+  const auto is_left_out = [](std::string_view last) { return is_bookkeeping(last) && last != kOpaqueMarker; };
+  if (knows_parent_ && plain && parent == parent_path_) {
+    name_ = name;
+    return !is_left_out(name_);
+  }
+  knows_parent_ = false;
+  name_.clear();
+  std::vector<std::string> components = clean_path(path);
+  if (components.empty()) return true;
+  name_ = std::move(components.back());
   components.pop_back();
-  if (std::ranges::any_of(components, is_bookkeeping) || (is_bookkeeping(name) && name != kOpaqueMarker)) return {};
-  DADI_TRY(const Stack stack, walk(components, true));
-  Directory& parent = *stack.back();
+  if (std::ranges::any_of(components, is_bookkeeping) || is_left_out(name_)) return false;
+  DADI_TRY(parents_, walk(components, true));
+  parent_path_ = parent;
+  knows_parent_ = plain;
+  return true;
+}
+
+Result<void> LayerPlanner::add(const ArchiveEntry& entry, EntrySource& archive) {
+  DADI_TRY(const bool wanted, walk_to_parent(entry.path));
+  if (!wanted) return {};
+  const std::string_view name = name_;
+  if (name.empty()) return declare_root(entry);
+  Directory& parent = *parents_.back();
   if (name.starts_with(kWhiteoutPrefix)) return whiteout(parent, name);
   if (entry.hardlink) return add_hardlink(parent, name, *entry.hardlink);
   if (entry.attributes.type == FileType::kDirectory) {
-    if (stack.size() > kDeepest) return Error::unsupported("directories nested more than {} deep", kDeepest);
+    if (parents_.size() > kDeepest) return Error::unsupported("directories nested more than {} deep", kDeepest);
     return add_directory(parent, name, entry.attributes);
   }
   return add_other(parent, name, entry, archive);
@@ -268,6 +289,7 @@ Result<CachedInode*> LayerPlanner::inode_for(Directory& parent, std::string_view
       number = child->inode;
       DADI_CHECK(release_content(number, *inode));
       parent.retarget(name, *child, number, type);
+      knows_parent_ = false;  // it may have been a symlink
       child->own = true;
       return &inodes_.create(number, true);
     }
@@ -376,6 +398,7 @@ Result<void> LayerPlanner::set_xattrs(InodeNumber number, CachedInode& inode, co
 // ---- Removal -------------------------------------------------------------------------------------------------------
 
 Result<void> LayerPlanner::remove(Directory& parent, std::string_view name) {
+  knows_parent_ = false;
   Child* child = parent.find(name);
   if (child == nullptr) return Error::internal("\"{}\" is removed, but not there", name);
   DADI_CHECK(release_tree(*child));

@@ -50,6 +50,7 @@ class LayerPlanner {
   // Walking.
   Result<Directory*> visit(Child& child);
   Result<Stack> walk(const std::vector<std::string>& components, bool create);
+  Result<bool> walk_to_parent(std::string_view path);
   Result<std::string> link_target(InodeNumber number);
   Result<Directory*> make_directory(Directory& parent, std::string_view name);
   Result<void> adopt_lost_and_found(Directory& directory);
@@ -89,6 +90,11 @@ class LayerPlanner {
   InodeTable inodes_;
   DirectoryHost host_;
   std::unique_ptr<Directory> root_;
+  // The entry being added, or the one before: most lie where that lay.
+  Stack parents_;            // down to where it lies
+  std::string name_;         // in there
+  std::string parent_path_;  // as in the archive; leads to parents_ as long as nothing was removed
+  bool knows_parent_ = false;
   // What waits for blocks until the end, by inode.
   std::map<InodeNumber, std::string> long_symlinks_;
   std::map<InodeNumber, ExtentList> fragmented_;
