@@ -56,7 +56,10 @@ Result<std::optional<fs::ArchiveData>> EntriesAhead::next_data() {
     const Piece& piece = batch_->pieces[piece_++];
     return fs::ArchiveData{piece.offset, std::span(batch_->content).subspan(piece.begin, piece.size)};
   }
-  if (batch_->content_error && next_item_ == batch_->items.size()) return *batch_->content_error;
+  if (batch_->content_error && next_item_ == batch_->items.size()) {
+    batch_->error = batch_->content_error;  // the first that was told stays
+    return *batch_->error;
+  }
   return std::nullopt;
 }
 
