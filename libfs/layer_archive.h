@@ -56,7 +56,8 @@ struct ArchiveData {
   std::span<const std::byte> bytes;
 };
 
-// Entries in order, each with its content: a seam between reading an archive and what is made of it. One thread at a time.
+// Entries in order, each with its content: a seam between reading an archive and what is made of it. One thread at a
+// time.
 class EntrySource {
  public:
   virtual ~EntrySource() = default;

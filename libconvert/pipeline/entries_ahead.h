@@ -60,7 +60,7 @@ class EntriesAhead final : public fs::EntrySource {
   fs::EntrySource& archive_;
 
   // The caller's.
-  bool ahead_ = false;       // entries come in batches; else from the archive
+  bool ahead_ = false;        // entries come in batches; else from the archive
   std::size_t in_a_row_ = 0;  // small entries that came from the archive
   Batch* batch_ = nullptr;
   std::size_t next_item_ = 0;

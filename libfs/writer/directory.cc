@@ -72,7 +72,8 @@ bool Child::is_directory() const {
 }
 
 Child* Directory::find(std::string_view name) {
-  if (children_.empty() || children_.rbegin()->first < name) return nullptr;  // archives are sorted, more often than not
+  if (children_.empty() || children_.rbegin()->first < name)
+    return nullptr;  // archives are sorted, more often than not
   const auto found = children_.find(name);
   return found == children_.end() ? nullptr : &found->second;
 }

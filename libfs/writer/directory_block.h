@@ -40,8 +40,8 @@ class DirectoryLeaf {
   // Puts an entry into the first gap that holds it. False: there is none. REQUIRES: visit() succeeds.
   bool insert(const LeafEntry& entry);
 
-  // insert() into a leaf that was cleared, and has changed since by nothing but this, through this view: its only gap is
-  // at the end, and need not be looked for.
+  // insert() into a leaf that was cleared, and has changed since by nothing but this, through this view: its only gap
+  // is at the end, and need not be looked for.
   bool append(const LeafEntry& entry);
 
   // Errors: internal (no such name).

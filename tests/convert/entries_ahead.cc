@@ -1,4 +1,6 @@
 // EntriesAhead gives what the archive gives, error for error, whatever the row of sizes.
+#include "libconvert/pipeline/entries_ahead.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "libconvert/pipeline/entries_ahead.h"
 #include "libformat/base/bytes.h"
 #include "libformat/blob/memory_blob.h"
 #include "libfs/pax_writer.h"
