@@ -30,7 +30,7 @@ class ArchiveLocale {
   static locale_t utf8() {
     static const locale_t found = [] {
       for (const char* name : {"C.UTF-8", "C.utf8", "en_US.UTF-8", "en_US.utf8"}) {
-        if (locale_t made = newlocale(LC_ALL_MASK, name, nullptr)) return made;
+        if (locale_t made = newlocale(LC_CTYPE_MASK, name, nullptr)) return made;
       }
       return locale_t{};
     }();

@@ -56,31 +56,41 @@ struct ArchiveData {
   std::span<const std::byte> bytes;
 };
 
+// Entries in order, each with its content: a seam between reading an archive and what is made of it. One thread at a
+// time.
+class EntrySource {
+ public:
+  virtual ~EntrySource() = default;
+  // The next entry, or none at the end; content of the entry before that was not read is skipped. After an error every
+  // call fails with the same.
+  virtual Result<std::optional<ArchiveEntry>> next_entry() = 0;
+  // The next piece of the current regular file's content, in ascending order, or none at its end. Valid until the next
+  // call of any method. Never reaches past the entry's size.
+  virtual Result<std::optional<ArchiveData>> next_data() = 0;
+};
+
 // One thread at a time.
-class LayerArchive {
+class LayerArchive final : public EntrySource {
  public:
   // Reads a tar archive, uncompressed, from `source`, which must outlive this. Zero bytes are an archive without
   // entries. What is read counts against `budget`, if there is one, which must outlive this too.
   // Errors: corruption (not a tar), host_lacks (no UTF-8 locale), those of the source and the budget.
   static Result<std::unique_ptr<LayerArchive>> open(ByteSource& source, ArchiveBudget* budget = nullptr);
-  ~LayerArchive();
+  ~LayerArchive() override;
   LayerArchive(const LayerArchive&) = delete;
   LayerArchive& operator=(const LayerArchive&) = delete;
 
-  // The next entry, or none at the archive's end; content of the entry before that was not read is skipped. At the end
-  // the source is drained to its own end. After an error every call fails with the same.
+  // At the archive's end the source is drained to its own end.
   // Paths have 1 to 4096 bytes and components of at most 255, to which a whiteout's prefix does not count. Devices have
   // a major number under 4096 and a minor one under 2^20. Global pax headers have no effect, as in container runtimes.
   // Errors: corruption (a malformed header; it, or the entry before, is named), unsupported (an entry that no file
   // system of ours can hold, and kinds of entries that are no files: the entry named), exhausted (the budget; it, or
   // the entry before, is named), those of the source, unchanged.
-  Result<std::optional<ArchiveEntry>> next_entry();
+  Result<std::optional<ArchiveEntry>> next_entry() override;
 
-  // The next piece of the current regular file's content, in ascending order, or none at its end. Valid until the next
-  // call of any method. Never reaches past the entry's size.
   // Errors, which do not name the entry: corruption (the archive is cut short; a sparse file's map contradicts itself),
   // exhausted (the budget), those of the source.
-  Result<std::optional<ArchiveData>> next_data();
+  Result<std::optional<ArchiveData>> next_data() override;
 
   // After the archive's end: whether it was marked by a block of zeros, so that nothing was cut off. A stream that ends
   // at an entry's boundary is no error here: a diff id tells better. Zero bytes count as a whole archive.

@@ -8,6 +8,8 @@ namespace {
 
 constexpr std::size_t kBatchesPerWorker = 3;
 constexpr std::size_t kMoreBatches = 4;  // being filled, being written, or left alone
+// Batches that wait before one more wakes a worker: of blocks that are mostly zeros a batch takes less time than that.
+constexpr std::size_t kWorthWaking = 1;
 
 }  // namespace
 
@@ -73,11 +75,12 @@ BlockBatch& CompressionWorkers::take() {
 void CompressionWorkers::compress(BlockBatch& batch) {
   const std::lock_guard lock(mutex_);
   queue_.push_back(&batch);
-  work_to_do_.notify_one();
+  if (queue_.size() > kWorthWaking) work_to_do_.notify_one();
 }
 
 void CompressionWorkers::wait(const BlockBatch& batch) {
   std::unique_lock lock(mutex_);
+  if (!batch.done && !queue_.empty()) work_to_do_.notify_one();
   work_done_.wait(lock, [&] { return batch.done; });
 }
 

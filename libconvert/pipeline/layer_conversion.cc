@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libconvert/oci/converted.h"
+#include "libconvert/pipeline/entries_ahead.h"
 #include "libformat/base/bytes.h"
 #include "libfs/layer_archive.h"
 #include "libfs/writer/ext2_file_system.h"
@@ -28,6 +29,14 @@ fs::FormatOptions format_options(Bytes size, const Digest& chain_id) {
   return options;
 }
 
+struct Planning {
+  Planning(const fs::PlannedStack& stack, lsmt::LayerWriter& writer) : output(writer), device(stack, output) {}
+
+  fs::PlannedStack::Layer output;
+  fs::LayerDevice device;
+  std::unique_ptr<fs::LayerPlanner> planner;
+};
+
 }  // namespace
 
 std::string full_name(const SourceLayer& layer) {
@@ -45,25 +54,28 @@ Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& desti
   DADI_TRY(auto sink, destination.create_blob(kLayerBlobHead));
   DADI_TRY(auto blob, LayerBlob::create(std::move(sink), info, workers));
 
-  fs::PlannedStack::Layer output(blob->layer());
-  fs::LayerDevice device(stack, output);
-  if (layer.bottom) DADI_CHECK(fs::Ext2FileSystem::format(device, format_options(options.virtual_size, layer.chain)));
-  DADI_TRY(auto planner, fs::LayerPlanner::open(device));
-  auto planned = planner->apply(*archive);
-  if (planned) planned = planner->finish();
-  out_of_room = planner->out_of_room();
+  const auto planning = std::make_shared<Planning>(stack, blob->layer());
+  if (layer.bottom)
+    DADI_CHECK(fs::Ext2FileSystem::format(planning->device, format_options(options.virtual_size, layer.chain)));
+  DADI_TRY(planning->planner, fs::LayerPlanner::open(planning->device));
+  fs::LayerPlanner& planner = *planning->planner;
+  EntriesAhead entries(*archive);
+  auto planned = planner.apply(entries);
+  if (planned) planned = planner.finish();
+  out_of_room = planner.out_of_room();
   DADI_CHECK(std::move(planned));
   DADI_TRY(const auto summary, blob->finish_layer());
-  stack.absorb(std::move(output));
+  stack.absorb(std::move(planning->output));
 
   return PlannedLayer{.blob = std::move(blob),
                       .layer = {.source = layer.source,
                                 .result = layer.source,
-                                .entries = planner->entries(),
+                                .entries = planner.entries(),
                                 .segments = summary.records,
                                 .data = summary.data,
-                                .clamped_times = planner->clamped_times(),
-                                .archive = budget.size() - taken_before}};
+                                .clamped_times = planner.clamped_times(),
+                                .archive = budget.size() - taken_before},
+                      .used = planning};
 }
 
 Result<ConvertedLayer> finish_layer(PlannedLayer planned, oci::Family family) {

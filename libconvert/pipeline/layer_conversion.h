@@ -27,6 +27,7 @@ std::string full_name(const SourceLayer& layer);
 struct PlannedLayer {
   std::unique_ptr<LayerBlob> blob;
   ConvertedLayer layer;  // without its result
+  std::shared_ptr<const void> used;  // what planning needed: to give it back takes time, of which there will be some
 };
 
 // Plans the layer on `stack` and makes it a part of that. `stream` is the layer's; `budget` that of all layers. Sets

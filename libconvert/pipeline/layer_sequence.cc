@@ -49,13 +49,14 @@ class Conversion {
     converted_ = std::move(reused.layers);
     for (std::size_t i = 0; i < converted_.size(); ++i) tell_of_times(i);
     for (std::size_t i = converted_.size(); i < layers.size(); ++i) {
-      auto planned =
-          plan_layer(*ahead.take(i), destination_, layers[i], budget, stack, workers_, options_, out_of_room_)
-              .context("{}", full_name(layers[i]));
+      const auto stream = ahead.take(i);
+      auto planned = plan_layer(*stream, destination_, layers[i], budget, stack, workers_, options_, out_of_room_)
+                         .context("{}", full_name(layers[i]));
       if (!planned) {
         DADI_CHECK(collect(behind, 0));  // the first layer that failed is the one to be told of
         return std::move(planned).error();
       }
+      const auto used = std::move(planned->used);
       behind.add(std::move(*planned), full_name(layers[i]));
       DADI_CHECK(collect(behind, kMostBehind));
     }

@@ -53,6 +53,15 @@ void SegmentMap::erase(Sectors offset, Sectors length) {
 void SegmentMap::insert(const Segment& segment) {
   if (segment.length.value == 0) return;
   const bool appends = segment.offset >= end();
+  if (appends && !runs_.empty()) {  // mostly what is written continues what was
+    auto& last = *runs_.rbegin();
+    if (continues(last, {segment.offset, Run{segment.end(), segment.moffset, segment.zeroed}})) {
+      uncount(last.first, last.second);
+      last.second.end = segment.end();
+      count(last.first, last.second);
+      return;
+    }
+  }
   if (!appends) cut_out(segment.offset, segment.end());
   auto next = appends ? runs_.end() : runs_.lower_bound(segment.end());
   auto added = runs_.emplace_hint(next, segment.offset, Run{segment.end(), segment.moffset, segment.zeroed});

@@ -1,5 +1,6 @@
 #include "libfs/ext4/checksum.h"
 
+#include <algorithm>
 #include <array>
 
 #include "libformat/base/crc32c.h"
@@ -58,21 +59,27 @@ std::uint32_t bitmap(const Superblock& superblock, std::span<const std::byte> ra
   return crc32c_raw(raw, superblock.checksum_seed);
 }
 
-std::uint32_t inode_seed(const Superblock& superblock, std::uint32_t number, std::uint32_t generation) {
-  return crc32c_raw(little_endian(generation), crc32c_raw(little_endian(number), superblock.checksum_seed));
+std::uint32_t inode_seed(std::uint32_t seed, std::uint32_t number, std::uint32_t generation) {
+  return crc32c_raw(little_endian(generation), crc32c_raw(little_endian(number), seed));
 }
 
 bool inode_checksum_is_wide(std::span<const std::byte> raw) {
   return raw.size() > layout::inode::kSmallSize && load_le<std::uint16_t>(raw, layout::inode::kExtraSize) >= 4;
 }
 
-std::uint32_t inode(const Superblock& superblock, std::uint32_t number, std::span<const std::byte> raw) {
-  const std::uint32_t seed = inode_seed(superblock, number, load_le<std::uint32_t>(raw, layout::inode::kGeneration));
-  const auto small = raw.first(layout::inode::kSmallSize);
-  const auto extra = raw.subspan(layout::inode::kSmallSize);
-  const std::uint32_t crc = crc32c_around(seed, small, layout::inode::kChecksumLow, 2);
-  if (!inode_checksum_is_wide(raw)) return crc32c_raw(extra, crc);
-  return crc32c_around(crc, extra, layout::inode::kChecksumHigh - layout::inode::kSmallSize, 2);
+std::uint32_t inode(std::uint32_t seed, std::uint32_t number, std::span<const std::byte> raw) {
+  // Number, generation, and the inode up to the end of its checksum, at once: CRCs of few bytes each cost their calls.
+  constexpr std::size_t kSeed = 8;
+  const bool wide = inode_checksum_is_wide(raw);
+  const std::size_t head = wide ? layout::inode::kChecksumHigh + 2 : layout::inode::kSmallSize;
+  std::array<std::byte, kSeed + layout::inode::kChecksumHigh + 2> buffer;
+  store_le(buffer, 0, number);
+  std::ranges::copy(raw.subspan(layout::inode::kGeneration, 4), buffer.begin() + 4);
+  const auto copy = std::span(buffer).subspan(kSeed, head);
+  std::ranges::copy(raw.first(head), copy.begin());
+  store_le(copy, layout::inode::kChecksumLow, std::uint16_t{0});
+  if (wide) store_le(copy, layout::inode::kChecksumHigh, std::uint16_t{0});
+  return crc32c_raw(raw.subspan(head), crc32c_raw(std::span(buffer).first(kSeed + head), seed));
 }
 
 std::uint32_t extent_block(std::uint32_t inode_seed, std::span<const std::byte> block) {

@@ -23,12 +23,12 @@ std::uint16_t group_descriptor(const Superblock& superblock, std::uint32_t group
 // Of a bitmap: `raw` is the part with a bit for each block or inode of a group, without padding.
 std::uint32_t bitmap(const Superblock& superblock, std::span<const std::byte> raw);
 
-// What the checksums of all blocks that belong to an inode start from.
-std::uint32_t inode_seed(const Superblock& superblock, std::uint32_t number, std::uint32_t generation);
+// What the checksums of all blocks that belong to an inode start from. `seed` is the file system's.
+std::uint32_t inode_seed(std::uint32_t seed, std::uint32_t number, std::uint32_t generation);
 
 // Of an inode, as large as the file system's inodes are. Where the inode has no room for the high half, only the low
-// 16 bits count: see inode_checksum_is_wide.
-std::uint32_t inode(const Superblock& superblock, std::uint32_t number, std::span<const std::byte> raw);
+// 16 bits count: see inode_checksum_is_wide. `seed` is the file system's.
+std::uint32_t inode(std::uint32_t seed, std::uint32_t number, std::span<const std::byte> raw);
 bool inode_checksum_is_wide(std::span<const std::byte> raw);
 
 // Of a node of an extent tree that fills a block. REQUIRES: the header's maximum fits the block.

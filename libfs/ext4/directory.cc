@@ -70,7 +70,7 @@ Result<std::size_t> index_records(const Superblock& superblock, std::span<const 
 Result<void> check_directory_checksum(const Superblock& superblock, const Inode& directory, std::uint64_t logical,
                                       std::span<const std::byte> block) {
   if (!superblock.has_metadata_checksums()) return {};
-  const std::uint32_t seed = checksum::inode_seed(superblock, directory.number, directory.generation);
+  const std::uint32_t seed = checksum::inode_seed(superblock.checksum_seed, directory.number, directory.generation);
   const bool is_indexed = (directory.flags & layout::inode_flag::kIndexed) != 0;
   std::size_t stored = block.size() - field::kTailSize + field::kTailChecksum;
   std::uint32_t wanted = 0;

@@ -140,7 +140,7 @@ bool is_short_symlink(const Inode& inode) {
 
 bool inode_checksum_holds(const Superblock& superblock, InodeNumber number, std::span<const std::byte> raw) {
   if (!superblock.has_metadata_checksums()) return true;
-  const std::uint32_t wanted = checksum::inode(superblock, number, raw);
+  const std::uint32_t wanted = checksum::inode(superblock.checksum_seed, number, raw);
   if (load_le<std::uint16_t>(raw, field::kChecksumLow) != (wanted & 0xFFFF)) return all_zero(raw);
   return !checksum::inode_checksum_is_wide(raw) || load_le<std::uint16_t>(raw, field::kChecksumHigh) == wanted >> 16;
 }

@@ -51,6 +51,13 @@ bool BlockStore::get(std::uint64_t number, Block& out) const {
   return true;
 }
 
+void BlockStore::take(std::uint64_t number, BlockStore& other) {
+  const auto found = other.blocks_.find(number);
+  assert(found != other.blocks_.end());
+  blocks_[number] = std::move(found->second);
+  other.blocks_.erase(found);
+}
+
 void BlockStore::erase(BlockRange range) {
   if (range.count < blocks_.size()) {
     for (std::uint64_t i = 0; i < range.count; ++i) blocks_.erase(range.start + i);

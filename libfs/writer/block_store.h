@@ -19,6 +19,9 @@ class BlockStore {
   bool get(std::uint64_t number, Block& out) const;
   bool contains(std::uint64_t number) const { return blocks_.contains(number); }
 
+  // As put() of the block that `other` has under this number, and loses. REQUIRES: it has one.
+  void take(std::uint64_t number, BlockStore& other);
+
   void erase(BlockRange range);
   void clear() { blocks_.clear(); }
   // Takes all blocks of `other`, in place of those with the same numbers.

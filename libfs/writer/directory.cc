@@ -1,7 +1,8 @@
 #include "libfs/writer/directory.h"
 
 #include <algorithm>
-#include <tuple>
+#include <optional>
+#include <utility>
 
 #include "libformat/base/endian.h"
 
@@ -53,11 +54,14 @@ void store_entries(Block& block, std::size_t start, bool checksums, const std::v
 struct Hashed {
   std::uint32_t hash;
   std::uint32_t minor;
-  std::string_view name;
-  Child* child;
+  std::pair<const std::string, Child>* entry;
+
+  const std::string& name() const { return entry->first; }
+  Child& child() const { return entry->second; }
 
   friend bool operator<(const Hashed& a, const Hashed& b) {
-    return std::tie(a.hash, a.minor, a.name) < std::tie(b.hash, b.minor, b.name);
+    if (a.hash != b.hash) return a.hash < b.hash;
+    return a.minor != b.minor ? a.minor < b.minor : a.name() < b.name();
   }
 };
 
@@ -68,13 +72,15 @@ bool Child::is_directory() const {
 }
 
 Child* Directory::find(std::string_view name) {
+  if (children_.empty() || children_.rbegin()->first < name)
+    return nullptr;  // archives are sorted, more often than not
   const auto found = children_.find(name);
   return found == children_.end() ? nullptr : &found->second;
 }
 
 Child& Directory::add(std::string_view name, InodeNumber inode, std::uint8_t type) {
   changed_ = true;
-  Child& child = children_[std::string(name)];
+  Child& child = children_.try_emplace(children_.end(), std::string(name))->second;
   child.inode = inode;
   child.type = type;
   return child;
@@ -222,7 +228,7 @@ Result<std::uint32_t> Directory::hash_of(DirectoryHost& host, std::string_view n
 }
 
 std::uint32_t Directory::new_leaf(bool checksums) {
-  LeafBlock leaf{std::make_unique<Block>(), true};
+  LeafBlock leaf{std::make_unique_for_overwrite<Block>(), true};
   DirectoryLeaf(*leaf.content, checksums).clear();
   blocks_.push_back(std::move(leaf));
   return static_cast<std::uint32_t>(blocks_.size() - 1);
@@ -272,7 +278,7 @@ Result<bool> Directory::split(DirectoryHost& host, IndexNode& node, std::size_t 
   DADI_CHECK(full.visit([&](const LeafEntry& entry) -> Result<void> {
     const auto found = children_.find(entry.name);
     if (found == children_.end()) return Error::internal("\"{}\" is in a block only", entry.name);
-    Hashed hashed{0, 0, found->first, &found->second};
+    Hashed hashed{0, 0, &*found};
     DADI_TRY(hashed.hash, hash_of(host, entry.name, &hashed.minor));
     entries.push_back(hashed);
     return {};
@@ -286,9 +292,9 @@ Result<bool> Directory::split(DirectoryHost& host, IndexNode& node, std::size_t 
   blocks_[old].dirty = true;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const std::uint32_t logical = i < middle ? old : added;
-    entries[i].child->leaf = logical;
-    DirectoryLeaf(*blocks_[logical].content, checksums)
-        .insert({entries[i].name, entries[i].child->inode, entries[i].child->type});
+    Child& child = entries[i].child();
+    child.leaf = logical;
+    DirectoryLeaf(*blocks_[logical].content, checksums).insert({entries[i].name(), child.inode, child.type});
   }
   node.leaves.insert(node.leaves.begin() + static_cast<std::ptrdiff_t>(position) + 1, {entries[middle].hash, added});
   return true;
@@ -310,10 +316,10 @@ Result<void> Directory::rebuild(DirectoryHost& host) {
 void Directory::rebuild_as_block(bool checksums) {
   new_leaf(checksums);
   DirectoryLeaf leaf(*blocks_[0].content, checksums);
-  leaf.insert({".", number_, EXT2_FT_DIR});
-  leaf.insert({"..", parent_, EXT2_FT_DIR});
+  leaf.append({".", number_, EXT2_FT_DIR});
+  leaf.append({"..", parent_, EXT2_FT_DIR});
   for (auto& [name, child] : children_) {
-    leaf.insert({name, child.inode, child.type});
+    leaf.append({name, child.inode, child.type});
     child.leaf = 0;
   }
 }
@@ -323,28 +329,30 @@ Result<void> Directory::rebuild_as_tree(DirectoryHost& host) {
   hash_version_ = host.fs->super->s_def_hash_version;
   std::vector<Hashed> entries;
   entries.reserve(children_.size());
-  for (auto& [name, child] : children_) {
-    Hashed hashed{0, 0, name, &child};
-    DADI_TRY(hashed.hash, hash_of(host, name, &hashed.minor));
+  for (auto& entry : children_) {
+    Hashed hashed{0, 0, &entry};
+    DADI_TRY(hashed.hash, hash_of(host, entry.first, &hashed.minor));
     entries.push_back(hashed);
   }
   std::ranges::sort(entries, std::less{});
 
   blocks_.emplace_back();  // the root
   std::vector<Leaf> leaves;
+  std::optional<DirectoryLeaf> leaf;  // the last of them
   const std::size_t capacity = kBlockSize - (checksums ? DirectoryLeaf::kTailSize : 0);
   const std::size_t comfortable = capacity * 3 / 4;  // room for additions by later layers
   std::size_t used = capacity;
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    const std::size_t room = entry_room(entries[i].name.size());
+    const std::size_t room = entry_room(entries[i].name().size());
     const bool same_hash = i > 0 && entries[i].hash == entries[i - 1].hash;
     if (used + room > (same_hash ? capacity : comfortable)) {
       leaves.push_back({leaves.empty() ? 0 : entries[i].hash | (same_hash ? 1 : 0), new_leaf(checksums)});
+      leaf.emplace(*blocks_.back().content, checksums);
       used = 0;
     }
-    DirectoryLeaf(*blocks_.back().content, checksums)
-        .insert({entries[i].name, entries[i].child->inode, entries[i].child->type});
-    entries[i].child->leaf = leaves.back().logical;
+    Child& child = entries[i].child();
+    leaf->append({entries[i].name(), child.inode, child.type});
+    child.leaf = leaves.back().logical;
     used += room;
   }
 

@@ -30,6 +30,7 @@ void DirectoryLeaf::store(std::size_t at, std::size_t length, const LeafEntry& e
 
 void DirectoryLeaf::clear() {
   std::ranges::fill(block_, std::byte{0});
+  last_ = 0;
   store(0, capacity_, {});
   if (capacity_ < kBlockSize) {
     store(capacity_, kTailSize, {});
@@ -56,14 +57,23 @@ Result<void> DirectoryLeaf::visit(const std::function<Result<void>(const LeafEnt
 }
 
 bool DirectoryLeaf::insert(const LeafEntry& entry) {
+  return insert_from(0, entry);
+}
+
+bool DirectoryLeaf::append(const LeafEntry& entry) {
+  return insert_from(last_, entry);
+}
+
+bool DirectoryLeaf::insert_from(std::size_t at, const LeafEntry& entry) {
   const std::size_t needed = entry_room(entry.name.size());
-  for (std::size_t at = 0; at < capacity_;) {
+  while (at < capacity_) {
     const std::size_t length = record_length(at);
     const bool in_use = load_le<std::uint32_t>(block_, at + kInode) != 0;
     const std::size_t used = in_use ? entry_room(load_le<std::uint8_t>(block_, at + kNameLength)) : 0;
     if (length - used >= needed) {
       if (in_use) store_le(block_, at + kRecordLength, static_cast<std::uint16_t>(used));
-      store(at + used, length - used, entry);
+      last_ = at + used;
+      store(last_, length - used, entry);
       return true;
     }
     at += length;

@@ -40,6 +40,10 @@ class DirectoryLeaf {
   // Puts an entry into the first gap that holds it. False: there is none. REQUIRES: visit() succeeds.
   bool insert(const LeafEntry& entry);
 
+  // insert() into a leaf that was cleared, and has changed since by nothing but this, through this view: its only gap
+  // is at the end, and need not be looked for.
+  bool append(const LeafEntry& entry);
+
   // Errors: internal (no such name).
   Result<void> remove(std::string_view name);
   Result<void> retarget(std::string_view name, InodeNumber inode, std::uint8_t type);
@@ -52,9 +56,11 @@ class DirectoryLeaf {
   Result<Found> find(std::string_view name) const;
   std::size_t record_length(std::size_t at) const;
   void store(std::size_t at, std::size_t length, const LeafEntry& entry);
+  bool insert_from(std::size_t at, const LeafEntry& entry);
 
   std::span<std::byte, kBlockSize> block_;
   std::size_t capacity_;
+  std::size_t last_ = 0;  // where append() put the last entry
 };
 
 }  // namespace dadi::fs

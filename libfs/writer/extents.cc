@@ -1,7 +1,6 @@
 #include "libfs/writer/extents.h"
 
 #include <algorithm>
-#include <deque>
 
 #include "libformat/base/endian.h"
 
@@ -134,7 +133,7 @@ Result<ExtentTree> read_extents(const Ext2FileSystem& fs, const LayerDevice& dev
 Result<std::uint64_t> write_extents(Ext2FileSystem& fs, LayerDevice& device, BlockAllocator& allocator,
                                     InodeNumber number, InodeImage& inode, const ExtentList& extents,
                                     const std::vector<BlockNumber>& reuse) {
-  std::deque<BlockNumber> spare(reuse.begin(), reuse.end());
+  std::span<const BlockNumber> spare(reuse);
   std::uint64_t used = 0;
   const auto put = [&](Block& block, std::uint64_t logical) -> Result<Node> {
     BlockNumber place = 0;
@@ -144,7 +143,7 @@ Result<std::uint64_t> write_extents(Ext2FileSystem& fs, LayerDevice& device, Blo
       place = taken.start;
     } else {
       place = spare.front();
-      spare.pop_front();
+      spare = spare.subspan(1);
     }
     ext2fs_extent_block_csum_set(fs.get(), number, reinterpret_cast<ext3_extent_header*>(block.data()));
     device.put(place, block, fresh);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "libformat/base/endian.h"
+#include "libfs/ext4/checksum.h"
 
 namespace dadi::fs {
 
@@ -32,7 +33,9 @@ enum Offset : std::size_t {
   kXattrBlockHigh = 0x76,
   kUidHigh = 0x78,
   kGidHigh = 0x7A,
+  kChecksumLow = 0x7C,
   kExtraIsize = 0x80,
+  kChecksumHigh = 0x82,
   kCtimeExtra = 0x84,
   kMtimeExtra = 0x88,
   kAtimeExtra = 0x8C,
@@ -156,6 +159,12 @@ void InodeImage::set_attributes(const Attributes& attributes) {
     set_device(block_area(), attributes.device_major, attributes.device_minor);
 }
 
+void InodeImage::set_checksum(std::uint32_t filesystem_seed, InodeNumber number) {
+  const std::uint32_t sum = checksum::inode(filesystem_seed, number, raw_);
+  store_le(raw_, kChecksumLow, static_cast<std::uint16_t>(sum));
+  if (checksum::inode_checksum_is_wide(raw_)) store_le(raw_, kChecksumHigh, static_cast<std::uint16_t>(sum >> 16));
+}
+
 Result<InodeTable::Place> InodeTable::place_of(InodeNumber number) const {
   if (number == 0 || number > fs_->super->s_inodes_count)
     return Error::corruption("inode {} does not exist in the file system below", number);
@@ -164,48 +173,58 @@ Result<InodeTable::Place> InodeTable::place_of(InodeNumber number) const {
   return Place{ext2fs_inode_table_loc(fs_.get(), (number - 1) / per_group) + offset / kBlockSize, offset % kBlockSize};
 }
 
+// Room for an inode that is not held yet.
+CachedInode& InodeTable::hold(InodeNumber number) {
+  if (held_.size() == inodes_.size()) held_.emplace_back();
+  CachedInode& inode = held_[inodes_.size()];
+  inodes_.emplace(number, &inode);
+  return inode;
+}
+
 Result<CachedInode*> InodeTable::get(InodeNumber number) {
-  if (const auto found = inodes_.find(number); found != inodes_.end()) return &found->second;
+  if (const auto found = inodes_.find(number); found != inodes_.end()) return found->second;
   DADI_TRY(const Place place, place_of(number));
-  CachedInode inode;
   Block block;
   DADI_CHECK(device_.read(place.block, block));
+  CachedInode inode;
   std::memcpy(inode.image.raw().data(), block.data() + place.offset, InodeImage::kSize);
   if (inode.image.links() == 0)
     return Error::corruption("inode {} of the file system below is referred to, but not in use", number);
-  return &inodes_.emplace(number, inode).first->second;
+  inode.own = number < own_.size() && own_[number];
+  return &(hold(number) = inode);
 }
 
 CachedInode& InodeTable::create(InodeNumber number, bool own) {
-  CachedInode& inode = inodes_[number];
-  inode.image.clear();
-  inode.dirty = true;
-  inode.own = own;
+  const auto found = inodes_.find(number);
+  CachedInode& inode = found != inodes_.end() ? *found->second : hold(number);
+  inode = {.image = {}, .dirty = true, .own = own};
   return inode;
 }
 
 Result<void> InodeTable::write_back() {
-  std::erase_if(inodes_, [](const auto& each) { return !each.second.dirty; });
-  std::vector<InodeNumber> dirty;
+  std::vector<std::pair<InodeNumber, CachedInode*>> dirty;
   dirty.reserve(inodes_.size());
-  for (const auto& [number, inode] : inodes_) dirty.push_back(number);
+  for (const auto& [number, inode] : inodes_)
+    if (inode->dirty) dirty.emplace_back(number, inode);
   std::ranges::sort(dirty);
   Block block;
   BlockNumber loaded = 0;  // the superblock's: never an inode table
-  for (const InodeNumber number : dirty) {
-    InodeImage& image = inodes_.at(number).image;
+  for (const auto& [number, inode] : dirty) {
+    InodeImage& image = inode->image;
     DADI_TRY(const Place place, place_of(number));
     if (place.block != loaded) {
       if (loaded != 0) device_.put(loaded, block, false);
       DADI_CHECK(device_.read(place.block, block));
       loaded = place.block;
     }
-    if (image.mode() != 0)
-      ext2fs_inode_csum_set(fs_.get(), number, reinterpret_cast<ext2_inode_large*>(image.raw().data()));
+    if (image.mode() != 0 && fs_.has_checksums()) image.set_checksum(fs_->csum_seed, number);
     std::memcpy(block.data() + place.offset, image.raw().data(), InodeImage::kSize);
-    inodes_.erase(number);  // its room is needed: blocks are gathered meanwhile
+    if (!inode->own) continue;
+    if (own_.size() <= number) own_.resize(std::size_t{number} + 1);
+    own_[number] = true;
   }
   if (loaded != 0) device_.put(loaded, block, false);
+  inodes_.clear();
   return {};
 }
 

@@ -1,10 +1,12 @@
-// Inodes in memory while a layer is planned: read when first asked for, written back at the layer's end.
+// Inodes while a layer is planned: in memory while they are worked on, then in the blocks of the inode table.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "libfs/layer_archive.h"
 #include "libfs/writer/allocator.h"
@@ -44,6 +46,9 @@ class InodeImage {
   // The nearest time that an inode can hold: from 1901 (-2^31 seconds) to 2446 (2^34 seconds after that).
   static Timestamp nearest_time(Timestamp time);
 
+  // For a file system that has checksums, with that seed. Not part of what the other setters change: call it last.
+  void set_checksum(std::uint32_t filesystem_seed, InodeNumber number);
+
   // Mode, owner, all four times (the nearest) and (of devices) numbers; not links, size, blocks and extended
   // attributes.
   void set_attributes(const Attributes& attributes);
@@ -59,8 +64,8 @@ struct CachedInode {
   bool own = false;  // allocated by this layer, and so are its blocks
 };
 
-// One thread at a time; file system and device are borrowed. A CachedInode stays where it is until it
-// is written back.
+// One thread at a time; file system and device are borrowed. A CachedInode stays where it is until
+// make_room() or write_back().
 class InodeTable {
  public:
   InodeTable(Ext2FileSystem& fs, LayerDevice& device) : fs_(fs), device_(device) {}
@@ -71,10 +76,16 @@ class InodeTable {
   // A new, empty inode in place of whatever `number` held. `own` as above.
   CachedInode& create(InodeNumber number, bool own);
 
+  // Writes back once many are held. Blocks that hold sixteen inodes each, and are kept compressed, take a fraction of
+  // the memory.
+  Result<void> make_room() { return inodes_.size() < kMostHeld ? Result<void>() : write_back(); }
+
   // Writes changed inodes, their checksums set, in the order of their numbers, and forgets all.
   Result<void> write_back();
 
  private:
+  static constexpr std::size_t kMostHeld = 2048;
+
   struct Place {
     BlockNumber block;
     std::size_t offset;
@@ -83,7 +94,11 @@ class InodeTable {
 
   Ext2FileSystem& fs_;
   LayerDevice& device_;
-  std::unordered_map<InodeNumber, CachedInode> inodes_;
+  CachedInode& hold(InodeNumber number);
+
+  std::deque<CachedInode> held_;  // the first inodes_.size() are in use; the rest is memory for the next
+  std::unordered_map<InodeNumber, CachedInode*> inodes_;
+  std::vector<bool> own_;  // by number, of inodes that were written back; as long as it needs to be
 };
 
 // The type field of a directory entry for an inode of this mode.

@@ -69,12 +69,13 @@ Result<void> LayerDevice::finish() {
   Block below;
   for (const BlockNumber block : metadata_.numbers()) {
     metadata_.get(block, content);
-    metadata_.erase({block, 1});
+    bool same = false;
     if (!fresh_.contains(block)) {
       DADI_CHECK(below_.read_at(sector_of(block), below));
-      if (below == content) continue;
+      same = below == content;
     }
-    DADI_CHECK(all_zero(content) ? put_zeroes({block, 1}) : output_.metadata(block, content));
+    if (!same) DADI_CHECK(all_zero(content) ? put_zeroes({block, 1}) : output_.metadata(block, content, metadata_));
+    metadata_.erase({block, 1});
   }
   return {};
 }

@@ -16,7 +16,8 @@ class LayerOutput {
  public:
   virtual ~LayerOutput() = default;
   virtual Result<void> data(BlockNumber at, std::span<const std::byte> blocks) = 0;
-  virtual Result<void> metadata(BlockNumber at, const Block& block) = 0;
+  // `packed` has the block, too, which may be taken from there.
+  virtual Result<void> metadata(BlockNumber at, const Block& block, BlockStore& packed) = 0;
   virtual Result<void> zeroes(BlockRange range) = 0;
   virtual Result<void> discard(BlockRange range) = 0;
   // Whether the layer still has room for zeroed segments; past that zeros are stored as data (architecture.md).

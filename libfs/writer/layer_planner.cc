@@ -52,11 +52,12 @@ Result<std::unique_ptr<LayerPlanner>> LayerPlanner::open(LayerDevice& device) {
   return planner;
 }
 
-Result<void> LayerPlanner::apply(LayerArchive& archive) {
+Result<void> LayerPlanner::apply(EntrySource& archive) {
   while (true) {
     DADI_TRY(const auto entry, archive.next_entry());
     if (!entry) return {};
     ++entries_;
+    DADI_CHECK(inodes_.make_room());
     if (!entry->hardlink && InodeImage::nearest_time(entry->attributes.mtime) != entry->attributes.mtime)
       ++clamped_times_;
     DADI_CHECK(add(*entry, archive).context("entry \"{}\"", entry->path));
@@ -157,18 +158,39 @@ Result<void> LayerPlanner::adopt_lost_and_found(Directory& directory) {
 
 // ---- Entries -------------------------------------------------------------------------------------------------------
 
-Result<void> LayerPlanner::add(const ArchiveEntry& entry, LayerArchive& archive) {
-  std::vector<std::string> components = clean_path(entry.path);
-  if (components.empty()) return declare_root(entry);
-  const std::string name = std::move(components.back());
+// Finds parents_ and name_, unless the path is to be passed over: false. Of the root the name is empty.
+Result<bool> LayerPlanner::walk_to_parent(std::string_view path) {
+  const std::string_view parent = path.substr(0, path.rfind('/') + 1);
+  const std::string_view name = path.substr(parent.size());
+  const bool plain = !name.empty() && name != "." && name != "..";
+  const auto is_left_out = [](std::string_view last) { return is_bookkeeping(last) && last != kOpaqueMarker; };
+  if (knows_parent_ && plain && parent == parent_path_) {
+    name_ = name;
+    return !is_left_out(name_);
+  }
+  knows_parent_ = false;
+  name_.clear();
+  std::vector<std::string> components = clean_path(path);
+  if (components.empty()) return true;
+  name_ = std::move(components.back());
   components.pop_back();
-  if (std::ranges::any_of(components, is_bookkeeping) || (is_bookkeeping(name) && name != kOpaqueMarker)) return {};
-  DADI_TRY(const Stack stack, walk(components, true));
-  Directory& parent = *stack.back();
+  if (std::ranges::any_of(components, is_bookkeeping) || is_left_out(name_)) return false;
+  DADI_TRY(parents_, walk(components, true));
+  parent_path_ = parent;
+  knows_parent_ = plain;
+  return true;
+}
+
+Result<void> LayerPlanner::add(const ArchiveEntry& entry, EntrySource& archive) {
+  DADI_TRY(const bool wanted, walk_to_parent(entry.path));
+  if (!wanted) return {};
+  const std::string_view name = name_;
+  if (name.empty()) return declare_root(entry);
+  Directory& parent = *parents_.back();
   if (name.starts_with(kWhiteoutPrefix)) return whiteout(parent, name);
   if (entry.hardlink) return add_hardlink(parent, name, *entry.hardlink);
   if (entry.attributes.type == FileType::kDirectory) {
-    if (stack.size() > kDeepest) return Error::unsupported("directories nested more than {} deep", kDeepest);
+    if (parents_.size() > kDeepest) return Error::unsupported("directories nested more than {} deep", kDeepest);
     return add_directory(parent, name, entry.attributes);
   }
   return add_other(parent, name, entry, archive);
@@ -267,6 +289,7 @@ Result<CachedInode*> LayerPlanner::inode_for(Directory& parent, std::string_view
       number = child->inode;
       DADI_CHECK(release_content(number, *inode));
       parent.retarget(name, *child, number, type);
+      knows_parent_ = false;  // it may have been a symlink
       child->own = true;
       return &inodes_.create(number, true);
     }
@@ -278,7 +301,7 @@ Result<CachedInode*> LayerPlanner::inode_for(Directory& parent, std::string_view
 }
 
 Result<void> LayerPlanner::add_other(Directory& parent, std::string_view name, const ArchiveEntry& entry,
-                                     LayerArchive& archive) {
+                                     EntrySource& archive) {
   InodeImage attributes;  // only to have the type as a mode
   attributes.set_attributes(entry.attributes);
   InodeNumber number = 0;
@@ -302,7 +325,7 @@ Result<void> LayerPlanner::add_other(Directory& parent, std::string_view name, c
   return write_file(archive, number, *inode);
 }
 
-Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number, CachedInode& inode) {
+Result<void> LayerPlanner::write_file(EntrySource& archive, InodeNumber number, CachedInode& inode) {
   ExtentList extents;
   const auto put = [&](std::uint64_t logical, std::span<const std::byte> blocks) -> Result<void> {
     while (!blocks.empty()) {
@@ -316,14 +339,13 @@ Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number,
     return {};
   };
   // A block that pieces fill in part, at `assembled_at`, is put together here.
-  Block assembled{};
+  Block assembled;
   constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
   std::uint64_t assembled_at = kNowhere;
   const auto put_assembled = [&]() -> Result<void> {
     if (assembled_at == kNowhere) return {};
     DADI_CHECK(put(assembled_at, assembled));
     assembled_at = kNowhere;
-    assembled.fill(std::byte{0});
     return {};
   };
   while (true) {
@@ -339,6 +361,7 @@ Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number,
         length = left.size() / kBlockSize * kBlockSize;
         DADI_CHECK(put(logical, left.first(length)));
       } else {
+        if (assembled_at != logical) assembled.fill(std::byte{0});
         std::memcpy(assembled.data() + skip, left.data(), length);
         assembled_at = logical;
       }
@@ -360,6 +383,10 @@ Result<void> LayerPlanner::write_file(LayerArchive& archive, InodeNumber number,
 Result<void> LayerPlanner::set_xattrs(InodeNumber number, CachedInode& inode, const Xattrs& xattrs) {
   DADI_CHECK(release_xattr_block(inode));
   xattr_blocks_.erase({number, 1});
+  if (xattrs.empty()) {  // nearly always
+    std::ranges::fill(inode.image.xattr_area(), std::byte{0});
+    return {};
+  }
   DADI_TRY(const EncodedXattrs encoded, encode_xattrs(xattrs, InodeImage::kSize - InodeImage::kXattrStart));
   const auto area = inode.image.xattr_area();
   std::ranges::fill(area, std::byte{0});
@@ -371,6 +398,7 @@ Result<void> LayerPlanner::set_xattrs(InodeNumber number, CachedInode& inode, co
 // ---- Removal -------------------------------------------------------------------------------------------------------
 
 Result<void> LayerPlanner::remove(Directory& parent, std::string_view name) {
+  knows_parent_ = false;
   Child* child = parent.find(name);
   if (child == nullptr) return Error::internal("\"{}\" is removed, but not there", name);
   DADI_CHECK(release_tree(*child));
@@ -389,6 +417,7 @@ Result<void> LayerPlanner::release_tree(Child& child) {
   DADI_TRY(Directory * top, visit(child));
   levels.push_back({&child, top->children().begin()});
   while (!levels.empty()) {
+    DADI_CHECK(inodes_.make_room());
     Level& level = levels.back();
     if (level.next == level.child->directory->children().end()) {
       const InodeNumber number = level.child->inode;
@@ -504,13 +533,16 @@ Result<void> LayerPlanner::write_directories() {
       if (child.directory) all.push_back(child.directory.get());
   }
   std::ranges::sort(all, {}, &Directory::number);
-  for (Directory* directory : all)
+  for (Directory* directory : all) {
+    DADI_CHECK(inodes_.make_room());
     DADI_CHECK(directory->write(host_).context("directory inode {}", directory->number()));
+  }
   return {};
 }
 
 Result<void> LayerPlanner::write_symlinks() {
   for (const auto& [number, target] : long_symlinks_) {
+    DADI_CHECK(inodes_.make_room());
     DADI_TRY(CachedInode * inode, inodes_.get(number));
     DADI_TRY(const BlockRange place, blocks_.take(1));
     Block block{};
@@ -527,6 +559,7 @@ Result<void> LayerPlanner::write_symlinks() {
 
 Result<void> LayerPlanner::write_fragmented() {
   for (const auto& [number, extents] : fragmented_) {
+    DADI_CHECK(inodes_.make_room());
     DADI_TRY(CachedInode * inode, inodes_.get(number));
     DADI_TRY(const std::uint64_t tree, write_extents(fs_, device_, blocks_, number, inode->image, extents, {}));
     inode->image.set_blocks(inode->image.blocks() + tree);
@@ -541,6 +574,7 @@ Result<void> LayerPlanner::write_xattr_blocks() {
     const auto number = static_cast<InodeNumber>(each);
     xattr_blocks_.get(number, block);
     xattr_blocks_.erase({number, 1});
+    DADI_CHECK(inodes_.make_room());
     DADI_TRY(CachedInode * inode, inodes_.get(number));
     DADI_TRY(const BlockRange place, blocks_.take(1));
     if (fs_.has_checksums())

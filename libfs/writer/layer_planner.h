@@ -31,7 +31,7 @@ class LayerPlanner {
   // Errors, with the entry as context: those of the archive; corruption (an entry that cannot be applied: a file where
   // a directory is needed, a hardlink to nothing, a reserved whiteout …); exhausted (no block or inode left);
   // unsupported (attributes that ext4 cannot hold).
-  Result<void> apply(LayerArchive& archive);
+  Result<void> apply(EntrySource& archive);
 
   // Writes all metadata. Call once.
   Result<void> finish();
@@ -50,21 +50,22 @@ class LayerPlanner {
   // Walking.
   Result<Directory*> visit(Child& child);
   Result<Stack> walk(const std::vector<std::string>& components, bool create);
+  Result<bool> walk_to_parent(std::string_view path);
   Result<std::string> link_target(InodeNumber number);
   Result<Directory*> make_directory(Directory& parent, std::string_view name);
   Result<void> adopt_lost_and_found(Directory& directory);
 
   // Entries.
-  Result<void> add(const ArchiveEntry& entry, LayerArchive& archive);
+  Result<void> add(const ArchiveEntry& entry, EntrySource& archive);
   Result<void> declare_root(const ArchiveEntry& entry);
   Result<void> whiteout(Directory& parent, std::string_view name);
   Result<void> hide_lower(Directory& directory);
   Result<void> hide_lower_child(Directory& parent, const std::string& name);
   Result<void> add_directory(Directory& parent, std::string_view name, const Attributes& attributes);
   Result<void> add_hardlink(Directory& parent, std::string_view name, const std::string& target);
-  Result<void> add_other(Directory& parent, std::string_view name, const ArchiveEntry& entry, LayerArchive& archive);
+  Result<void> add_other(Directory& parent, std::string_view name, const ArchiveEntry& entry, EntrySource& archive);
   Result<CachedInode*> inode_for(Directory& parent, std::string_view name, std::uint8_t type, InodeNumber& number);
-  Result<void> write_file(LayerArchive& archive, InodeNumber number, CachedInode& inode);
+  Result<void> write_file(EntrySource& archive, InodeNumber number, CachedInode& inode);
   Result<void> set_xattrs(InodeNumber number, CachedInode& inode, const Xattrs& xattrs);
   Result<void> set_directory_attributes(Directory& directory, const Attributes& attributes);
 
@@ -89,6 +90,11 @@ class LayerPlanner {
   InodeTable inodes_;
   DirectoryHost host_;
   std::unique_ptr<Directory> root_;
+  // The entry being added, or the one before: most lie where that lay.
+  Stack parents_;            // down to where it lies
+  std::string name_;         // in there
+  std::string parent_path_;  // as in the archive; leads to parents_ as long as nothing was removed
+  bool knows_parent_ = false;
   // What waits for blocks until the end, by inode.
   std::map<InodeNumber, std::string> long_symlinks_;
   std::map<InodeNumber, ExtentList> fragmented_;

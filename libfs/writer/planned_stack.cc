@@ -112,8 +112,8 @@ Result<void> PlannedStack::Layer::data(BlockNumber at, std::span<const std::byte
   return writer_.write(sector_of(at), blocks);
 }
 
-Result<void> PlannedStack::Layer::metadata(BlockNumber at, const Block& block) {
-  metadata_.put(at, block);
+Result<void> PlannedStack::Layer::metadata(BlockNumber at, const Block& block, BlockStore& packed) {
+  metadata_.take(at, packed);
   return data(at, block);
 }
 

@@ -30,7 +30,7 @@ class PlannedStack final : public BlockReader {
    public:
     explicit Layer(lsmt::LayerWriter& writer) : writer_(writer) {}
     Result<void> data(BlockNumber at, std::span<const std::byte> blocks) override;
-    Result<void> metadata(BlockNumber at, const Block& block) override;
+    Result<void> metadata(BlockNumber at, const Block& block, BlockStore& packed) override;
     Result<void> zeroes(BlockRange range) override;
     Result<void> discard(BlockRange range) override;
     bool room_for_zeroes() const override;

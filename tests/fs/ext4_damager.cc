@@ -75,7 +75,7 @@ void Damager::flip_bit(std::uint64_t number, std::uint64_t bit) {
 }
 
 std::uint32_t Damager::seed_of(const Inode& inode) const {
-  return checksum::inode_seed(superblock(), inode.number, inode.generation);
+  return checksum::inode_seed(superblock().checksum_seed, inode.number, inode.generation);
 }
 
 void Damager::seal_superblock() {
@@ -90,7 +90,7 @@ void Damager::seal_group(std::uint32_t number) {
 void Damager::seal_inode(InodeNumber number) {
   if (!superblock().has_metadata_checksums()) return;
   const auto raw = raw_inode(number);
-  const std::uint32_t sum = checksum::inode(superblock(), number, raw);
+  const std::uint32_t sum = checksum::inode(superblock().checksum_seed, number, raw);
   store_le<std::uint16_t>(raw, layout::inode::kChecksumLow, static_cast<std::uint16_t>(sum));
   if (checksum::inode_checksum_is_wide(raw))
     store_le<std::uint16_t>(raw, layout::inode::kChecksumHigh, static_cast<std::uint16_t>(sum >> 16));
