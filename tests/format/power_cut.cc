@@ -167,4 +167,12 @@ Result<std::shared_ptr<WritableFile>> CutFolder::replace(const std::string& name
   return std::shared_ptr<WritableFile>(file);
 }
 
+Result<void> CutFolder::remove(const std::string& name) {
+  if (!disk_->files.contains(name)) return {};
+  disk_->after_change();  // it is there, still
+  disk_->files.erase(name);
+  disk_->after_change();
+  return {};
+}
+
 }  // namespace dadi::test
