@@ -86,6 +86,9 @@ Result<std::unique_ptr<WritableLayer>> AppendLayer::open(Parts parts) {
         fmt::format("{}: cut {} bytes that were written but not flushed", kDataName, (parts.data->size() - end).value));
     DADI_CHECK(parts.data->resize(end));
   }
+  // What a process that was killed had written is seen from now on, so a power cut must not take it away.
+  DADI_CHECK(parts.data->sync());
+  DADI_CHECK((*index)->sync());
   return std::unique_ptr<WritableLayer>(new AppendLayer(std::move(parts), std::move(content), std::move(log)));
 }
 
@@ -207,7 +210,7 @@ void AppendLayer::settle(Batch& batch, bool recorded) {
   if (recorded) {
     dead_.merge(batch.dying);
     flushed_to_ = batch.data.end;
-    logs_size_ = log_.size() + (flush_log_ ? flush_log_->size() : Bytes{});
+    logs_size_ = logs_size();
     return;
   }
   dying_.merge(batch.dying);
@@ -220,6 +223,8 @@ Result<std::uint64_t> AppendLayer::make_durable(bool for_room) {
   if (for_room) {
     if (auto ended = end_flush_log(); !ended) return broken(std::move(ended.error()));
     may_begin_flush_log_ = false;
+    const std::lock_guard lock(writes_);
+    logs_size_ = logs_size();
   }
   if (!batch.records.empty()) {
     auto logged = log_flush(batch);
@@ -243,13 +248,11 @@ void AppendLayer::begin_flush_log(const Batch& batch) {
     if (!check_room(size)) return;
     logs_size_ += size;
   }
-  if (auto made = FlushLog::make(folder(), info().uuid, size)) {
-    flush_log_ = std::move(*made);
-    return;
-  }
-  may_begin_flush_log_ = false;
+  auto made = FlushLog::make(folder(), info().uuid, size);
+  may_begin_flush_log_ = made.has_value();
+  if (made) flush_log_ = std::move(*made);
   const std::lock_guard lock(writes_);
-  logs_size_ -= size;
+  logs_size_ = logs_size();
 }
 
 // Everything is durable in data and log, as far as it was flushed, and the flush log gone; or still there, if the log

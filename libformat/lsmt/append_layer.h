@@ -19,9 +19,8 @@ namespace dadi::lsmt {
 // When flushes of little follow each other, they go to the flush log (flush_log.h), whose one sync makes data and
 // records durable at once. Only then are the records written to the log, which is not synced. When a flush is not of
 // little, or the flush log has no room left, it goes to data and log as ever; that makes durable there what went to the
-// flush log before, which begins anew. The first flush always goes there: what a process that was killed had written
-// last may not be durable. The flush log goes when its room is needed, before the log is written anew (records have
-// other places then), and at the end.
+// flush log before, which begins anew. The flush log goes when its room is needed, before the log is written anew
+// (records have other places then), and at the end.
 //
 // What was overwritten is punched out of the data file once the records of what overwrote it are durable, and enough
 // has gathered: the file gets longer, but takes no more room. Blocks of the file system in which something is still in
@@ -59,6 +58,7 @@ class AppendLayer final : public WritableLayer {
   void settle(Batch& batch, bool recorded);
   void begin_flush_log(const Batch& batch);
   Result<void> end_flush_log();
+  Bytes logs_size() const { return log_.size() + (flush_log_ ? flush_log_->size() : Bytes{}); }
   bool garbage_due();
   void reclaim();
 
