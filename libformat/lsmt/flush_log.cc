@@ -177,6 +177,8 @@ Result<void> check_round(const LoggedRound& round, const BlobReader& data, const
                              kDataName);
   if (round.records_at() > index.size())
     return Error::corruption("{}: record {} is behind the end of {}", kFlushesName, round.place, kIndexName);
+  if (index.size() > Bytes{RecordLog::kRecordsAt + kMaxLogRecords * kRecordSize})
+    return Error::corruption("{}: more than {} records", kIndexName, kMaxLogRecords);
   // Of its own records the index has each, or its place is empty still; later ones lead to later data.
   const Sectors data_end = round.data_at + whole_sectors(round.data);
   std::vector<std::byte> buffer;
