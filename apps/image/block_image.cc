@@ -167,7 +167,9 @@ Result<lsmt::LayerReader> read_writable_layer(const std::filesystem::path& data,
     return lsmt::LayerReader::open_sparse(std::move(file), discards ? SharedBlob(*discards) : nullptr);
   }
   DADI_TRY(const SharedBlob log, FileBlob::open(index));
-  return lsmt::LayerReader::open_append_only(std::move(file), log);
+  const auto flushes = FileBlob::open(data.parent_path() / lsmt::kFlushesName);
+  if (!flushes && flushes.error().code() != ErrorCode::kNotFound) return flushes.error();
+  return lsmt::LayerReader::open_append_only(std::move(file), log, flushes ? SharedBlob(*flushes) : nullptr);
 }
 
 Result<BlockImage> open_block_image(FoundImage found, const ReadContext& context) {

@@ -63,7 +63,8 @@ struct FoundImage {
 Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
                                     const ImageReach& reach);
 
-// A writable layer as its two files hold it, which nobody may write meanwhile. Nothing is mended.
+// A writable layer as its files hold it, those beside the two included that only we know, which nobody may write
+// meanwhile. Nothing is mended.
 // Errors: those of opening the files; corruption.
 Result<lsmt::LayerReader> read_writable_layer(const std::filesystem::path& data, const std::filesystem::path& index);
 

@@ -102,4 +102,11 @@ Result<std::shared_ptr<WritableFile>> DiskFolder::replace(const std::string& nam
   return open(name);
 }
 
+Result<void> DiskFolder::remove(const std::string& name) {
+  const std::filesystem::path path = path_ / name;
+  if (::unlink(path.c_str()) == 0) return sync_directory(path_);
+  if (errno == ENOENT) return {};
+  return Error::from_errno(errno, fmt::format("remove {}", path.string()));
+}
+
 }  // namespace dadi

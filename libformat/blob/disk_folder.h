@@ -18,6 +18,7 @@ class DiskFolder final : public WritableFolder {
 
   Result<std::shared_ptr<WritableFile>> open(const std::string& name) override;
   Result<std::shared_ptr<WritableFile>> replace(const std::string& name, std::span<const std::byte> content) override;
+  Result<void> remove(const std::string& name) override;
   Bytes block_size() const override { return block_size_; }
 
  private:

@@ -33,4 +33,16 @@ Result<void> BlobWindow::read_at(Bytes offset, std::span<std::byte> out, const R
   return blob_->read_at(start_ + offset, out, context);
 }
 
+Result<void> LaidOverBlob::read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const {
+  DADI_CHECK(require_within(offset, out.size(), size()));
+  const Bytes end = offset + Bytes{out.size()};
+  // What lies before the bytes, of them, and behind.
+  const Bytes first = std::clamp(start_, offset, end);
+  const Bytes last = std::clamp(start_ + Bytes{bytes_.size()}, offset, end);
+  if (first > offset) DADI_CHECK(blob_->read_at(offset, out.first((first - offset).value), context));
+  if (last > first) std::memcpy(&out[(first - offset).value], &bytes_[(first - start_).value], (last - first).value);
+  if (end > last) DADI_CHECK(blob_->read_at(last, out.subspan((last - offset).value), context));
+  return {};
+}
+
 }  // namespace dadi

@@ -1,6 +1,7 @@
-// A blob in memory, and a window onto another blob.
+// A blob in memory, a window onto another blob, and bytes laid over one.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -34,6 +35,22 @@ class BlobWindow final : public BlobReader {
   SharedBlob blob_;
   Bytes start_;
   Bytes size_;
+};
+
+// Another blob but for the bytes from `start` on, which may reach behind its end. Thread-safe.
+class LaidOverBlob final : public BlobReader {
+ public:
+  // REQUIRES: start <= blob->size().
+  LaidOverBlob(SharedBlob blob, Bytes start, std::vector<std::byte> bytes)
+      : blob_(std::move(blob)), start_(start), bytes_(std::move(bytes)) {}
+
+  Bytes size() const override { return std::max(blob_->size(), start_ + Bytes{bytes_.size()}); }
+  Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const override;
+
+ private:
+  SharedBlob blob_;
+  Bytes start_;
+  std::vector<std::byte> bytes_;
 };
 
 }  // namespace dadi

@@ -56,6 +56,10 @@ class WritableFolder {
   virtual Result<std::shared_ptr<WritableFile>> replace(const std::string& name,
                                                         std::span<const std::byte> content) = 0;
 
+  // The name is gone, durably, whether there was one or not. A file that was open under it stays what it was.
+  // Errors: denied, io.
+  virtual Result<void> remove(const std::string& name) = 0;
+
   // The size of the blocks in which files take room, in bytes.
   virtual Bytes block_size() const = 0;
 };

@@ -6,7 +6,9 @@
 #include <array>
 #include <cerrno>
 
+#include "libformat/blob/memory_blob.h"
 #include "libformat/lsmt/discard_log.h"
+#include "libformat/lsmt/flush_log.h"
 #include "libformat/lsmt/record_log.h"
 #include "libformat/lsmt/segment_map.h"
 
@@ -162,7 +164,7 @@ Result<LayerReader> LayerReader::open(SharedBlob blob, const ReadContext& contex
   return LayerReader(kind, trailer.info, std::move(parser.segments), std::move(blob));
 }
 
-Result<LayerReader> LayerReader::open_append_only(SharedBlob data, const SharedBlob& index) {
+Result<LayerReader> LayerReader::open_append_only(SharedBlob data, SharedBlob index, const SharedBlob& flushes) {
   const ReadContext context;
   DADI_TRY(const Header data_header, read_header(*data, {0}, context).context("lsmt data header"));
   if (data_header.flags != kAppendOnlyHeader)
@@ -171,6 +173,14 @@ Result<LayerReader> LayerReader::open_append_only(SharedBlob data, const SharedB
   if (header.flags != kIndexHeader || header.index_offset != Bytes{kHeaderSize})
     return Error::corruption("lsmt log header: flags {:#x}, records at {}", header.flags, header.index_offset.value);
 
+  if (flushes) {
+    DADI_TRY(LoggedRound round, read_flush_log(*flushes, data_header.info.uuid));
+    if (!round.empty()) {
+      DADI_CHECK(check_round(round, *data, *index));
+      index = std::make_shared<LaidOverBlob>(std::move(index), round.records_at(), std::move(round.records));
+      data = std::make_shared<LaidOverBlob>(std::move(data), to_bytes(round.data_at), std::move(round.data));
+    }
+  }
   DADI_TRY(const LogContent log, play_log(*index, whole_sectors(data->size()), false));
   return LayerReader(Kind::kAppendOnly, header.info, log.map.segments(), std::move(data));
 }

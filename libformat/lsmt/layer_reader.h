@@ -27,9 +27,10 @@ class LayerReader {
   static Result<LayerReader> open(SharedBlob blob, const ReadContext& context = {});
 
   // Opens an append-only writable layer by replaying its log, in which the later record wins. A record that is cut off
-  // at the log's end is left out: its write never completed.
-  // Errors: corruption (a header, a record that points outside of the data), those of the blobs.
-  static Result<LayerReader> open_append_only(SharedBlob data, const SharedBlob& index);
+  // at the log's end is left out: its write never completed. `flushes`, if there is one, is the log of small flushes
+  // that a WritableLayer keeps (flush_log.h): it is read as if what it holds were in the two files.
+  // Errors: corruption (a header, a record that points outside of the data), those of the blobs and read_flush_log().
+  static Result<LayerReader> open_append_only(SharedBlob data, SharedBlob index, const SharedBlob& flushes = nullptr);
 
   // Opens a sparse writable layer: what the file system keeps as data is the layer's. What was discarded since has no
   // trace in this format; `discards`, if there is one, is the log of that which a WritableLayer keeps.

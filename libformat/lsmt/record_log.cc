@@ -72,25 +72,47 @@ Result<std::string> RecordLog::mend(const LogContent& content) {
   return fmt::format("{}: removed what a crash had left of unfinished records", name_);
 }
 
-Result<void> RecordLog::append(const std::vector<Segment>& segments) {
-  if (segments.empty()) return {};
-  const std::uint64_t end = records_ + segments.size();
-  auto raw = encode(segments);
+// After an error the file's records are as before; what is behind them is of no account.
+Result<void> RecordLog::write_added() {
+  if (added_.empty()) return {};
+  const std::uint64_t first = records_ - added_.size();
+  auto raw = encode(added_);
   std::uint64_t places = places_;
-  if (end > places) {
-    places = round_up(end, std::clamp(std::bit_floor(records_ + 1), kLeastGrowth, kMostGrowth));
-    raw.resize((places - records_) * kRecordSize);
-    for (std::uint64_t i = segments.size(); i < places - records_; ++i)
+  if (records_ > places) {
+    places = round_up(records_, std::clamp(std::bit_floor(first + 1), kLeastGrowth, kMostGrowth));
+    raw.resize((places - first) * kRecordSize);
+    for (std::uint64_t i = added_.size(); i < places - first; ++i)
       encode_padding(std::span(raw).subspan(i * kRecordSize, kRecordSize));
   }
-  DADI_CHECK(file_->write_at({kRecordsAt + records_ * kRecordSize}, raw));
-  if (auto synced = file_->sync(); !synced) {
-    lost_ = true;
-    return synced;
-  }
-  records_ = end;
+  DADI_CHECK(file_->write_at({kRecordsAt + first * kRecordSize}, raw));
   places_ = places;
+  added_.clear();
   return {};
+}
+
+void RecordLog::add(const std::vector<Segment>& segments) {
+  added_.insert(added_.end(), segments.begin(), segments.end());
+  records_ += segments.size();
+  static_cast<void>(write_added());  // sync() tries again
+}
+
+Result<void> RecordLog::sync() {
+  DADI_CHECK(write_added());
+  auto synced = file_->sync();
+  lost_ = lost_ || !synced;
+  return synced;
+}
+
+Result<void> RecordLog::append(const std::vector<Segment>& segments) {
+  if (segments.empty()) return {};
+  added_.insert(added_.end(), segments.begin(), segments.end());
+  records_ += segments.size();
+  if (auto written = write_added(); !written) {
+    added_.resize(added_.size() - segments.size());
+    records_ -= segments.size();
+    return written;
+  }
+  return sync();
 }
 
 Result<void> RecordLog::rewrite(const std::vector<Segment>& segments) {
@@ -99,6 +121,7 @@ Result<void> RecordLog::rewrite(const std::vector<Segment>& segments) {
   content.insert(content.end(), records.begin(), records.end());
   DADI_TRY(file_, folder_.replace(name_, content));
   records_ = places_ = segments.size();
+  added_.clear();
   return {};
 }
 

@@ -52,6 +52,13 @@ class RecordLog {
   // Errors: those of the file.
   Result<void> append(const std::vector<Segment>& segments);
 
+  // Adds records that are durable elsewhere until the next append() or sync() of this one. What the file does not take
+  // now is written then.
+  void add(const std::vector<Segment>& segments);
+
+  // All that was added is durable. Errors: those of the file.
+  Result<void> sync();
+
   // Makes the log anew, of these alone: durable, and whole or not at all. After an error it is as before.
   Result<void> rewrite(const std::vector<Segment>& segments);
 
@@ -67,8 +74,11 @@ class RecordLog {
   std::string name_;
   std::shared_ptr<WritableFile> file_;
   std::vector<std::byte> header_;
+  Result<void> write_added();
+
   std::uint64_t records_;
   std::uint64_t places_;
+  std::vector<Segment> added_;  // the last of the records, which are not in the file yet
   bool lost_ = false;
 };
 

@@ -42,6 +42,7 @@ Result<std::unique_ptr<WritableLayer>> WritableLayer::create(std::unique_ptr<Wri
                                                              const WritableOptions& options) {
   if (info.virtual_size.value == 0) info.virtual_size = to_bytes(lower->size());
   DADI_CHECK(check_info(info));
+  DADI_CHECK(folder->remove(kFlushesName));
   if (form == WritableForm::kAppendOnly)
     DADI_CHECK(AppendLayer::make_files(*folder, info));
   else

@@ -21,6 +21,7 @@ namespace dadi::lsmt {
 inline constexpr auto kDataName = "writable_data";
 inline constexpr auto kIndexName = "writable_index";        // of a sparse layer: empty; the reference asks for it
 inline constexpr auto kDiscardsName = "writable_discards";  // of a sparse layer: see discard_log.h
+inline constexpr auto kFlushesName = "writable_flushes";    // of an append-only layer in use: see flush_log.h
 
 enum class WritableForm {
   // Data is appended to one file, a record for each write to another. What is overwritten becomes a hole in the file
@@ -35,15 +36,17 @@ struct WritableOptions {
   Bytes limit{};                   // of room taken, in bytes, indexes included; 0: none. Exceeding it is exhausted
   Bytes garbage{64U << 20};        // overwritten data that is given back to the file system together
   std::uint64_t log = 65536;       // records: a log that has these and four times what it needs is written anew
+  Bytes flush_log{1U << 20};       // of the file that small flushes go to: see flush_log.h; 0: none
   std::size_t unrecorded = 65536;  // writes that are kept in memory, without a flush, before there is one
 };
 
 // Reads give the layer's own sectors, and those of the device below where it has none.
 //
 // What survives a crash, be it of the process, the system or power: everything whose flush() returned. Of what came
-// later, each sector is as before or as written. A flush makes data durable first, and records of it after that, so a
-// record never leads to data that is not there. Files are those of the reference, which opens them, and whose files
-// open here; only a sparse layer has a third one.
+// later, each sector is as before or as written. A flush makes data durable first, and records of it after that, or
+// both at once in a file of its own; so a record never leads to data that is not there. Files are those of the
+// reference, which opens them, and whose files open here. A sparse layer has a third one, and so does an append-only
+// one while it is in use, and after a crash until it is opened.
 //
 // Thread-safe. Writes happen one at a time. A read waits neither for a write nor for a flush.
 class WritableLayer : public BlockReader, public BlockWriter {

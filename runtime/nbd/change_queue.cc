@@ -23,7 +23,7 @@ void ChangeQueue::work() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
-    change(job, workers_);
+    if (change(job, workers_)) Job::finish(job);
   }
 }
 

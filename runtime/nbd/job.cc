@@ -113,13 +113,20 @@ void submit_other(const std::shared_ptr<Job>& job, const Workers& workers) {
   workers.waiting.submit([job] { end(job, perform(*job)); });
 }
 
-void change(const std::shared_ptr<Job>& job, const Workers& workers) {
+void flush(Job& job) {
+  if (auto flushed = job.writer->flush(); !flushed) job.fail(std::move(flushed.error()));
+}
+
+bool change(const std::shared_ptr<Job>& job, const Workers& workers, bool here) {
   Result<void> done;
   // A client that lost its connection may have asked anew, and gone on since: what it asked for first would come late.
   if (job->stop.stop_requested()) done = Error::cancelled("the client is gone");
   if (done && job->request.length > 0) done = change_device(*job);
-  if (!done || (job->request.flags & kFua) == 0) return end(job, std::move(done));
+  if (!done) job->fail(std::move(done.error()));
+  if (job->error || (job->request.flags & kFua) == 0) return true;
+  if (here) return flush(*job), true;
   workers.waiting.submit([job] { end(job, job->writer->flush()); });
+  return false;
 }
 
 }  // namespace dadi::nbd

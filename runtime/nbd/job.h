@@ -55,7 +55,10 @@ void submit_read(const std::shared_ptr<Job>& job, const Workers& workers);
 void submit_waiting_read(const std::shared_ptr<Job>& job, const Workers& workers);
 // Flushes, prefetches: whatever the request says.
 void submit_other(const std::shared_ptr<Job>& job, const Workers& workers);
-// Writes, zeroes or trims, now, in this thread. A flush that goes with it (FUA) is for the workers.
-void change(const std::shared_ptr<Job>& job, const Workers& workers);
+// Writes, zeroes or trims, now, in this thread. A flush that goes with it (FUA) is for the workers, who leave the job
+// in the mailbox then, unless it is to be done `here`. Returns whether the job is done: that is for the caller to say.
+bool change(const std::shared_ptr<Job>& job, const Workers& workers, bool here = false);
+// Flushes, now, in this thread. Then the job is done.
+void flush(Job& job);
 
 }  // namespace dadi::nbd

@@ -16,8 +16,15 @@ constexpr std::size_t kAtOnce = 64 << 10;     // bytes of a read or write that t
 constexpr std::size_t kPiece = 64 << 10;      // bytes; larger reads are split
 constexpr std::size_t kSendFirst = 64 << 10;  // bytes of output that had better be sent before more is made
 
+constexpr unsigned kUndisturbed = 16;  // flushes
+constexpr unsigned kUnwatched = 64;    // flushes
+
 bool is_write(Command command) {
   return command == Command::kWrite || command == Command::kWriteZeroes || command == Command::kTrim;
+}
+
+bool flushes(const Request& request) {
+  return request.command == Command::kFlush || (is_write(request.command) && (request.flags & kFua) != 0);
 }
 
 std::string_view name_of(Command command) {
@@ -67,6 +74,7 @@ Result<std::size_t> Transmission::consume(std::span<const std::byte> input, Outp
   std::size_t taken = 0;
   full_ = false;
   while (!ending_ && out.pending() < kSendFirst) {
+    collect(out);
     const auto rest = input.subspan(taken);
     if (partial()) {
       taken += consume_data(rest, out);
@@ -124,9 +132,34 @@ void Transmission::received(std::size_t size) {
 // A lone small write, which goes to memory, is done here: nothing waits behind it.
 void Transmission::change_device(std::shared_ptr<Job> job) {
   const bool at_once = jobs_ == 0 && job->request.command == Command::kWrite && job->request.length <= kAtOnce;
+  const bool here = at_once && flushes(job->request) && client_waits_for_flushes();
   ++jobs_;
-  if (at_once) return change(job, around_.workers);
-  changes_->add(std::move(job));
+  if (at_once && change(job, around_.workers, here)) return done_here_.push_back(std::move(job));
+  flushes_ += flushes(job->request) ? 1 : 0;
+  if (!at_once) changes_->add(std::move(job));
+}
+
+void Transmission::flush_or_prefetch(std::shared_ptr<Job> job) {
+  const bool here = flushes(job->request) && client_waits_for_flushes();
+  ++jobs_;
+  if (here) {
+    flush(*job);
+    return done_here_.push_back(std::move(job));
+  }
+  flushes_ += flushes(job->request) ? 1 : 0;
+  submit_other(job, around_.workers);
+}
+
+// To wake a worker, and to be woken by it, takes as long as a fast disk takes to flush. A client that asked for nothing
+// during so many flushes is spared that; for a while, and then it is looked at again.
+bool Transmission::client_waits_for_flushes() {
+  if (jobs_ > 0 || undisturbed_ < kUndisturbed) return false;
+  if (++undisturbed_ == kUndisturbed + kUnwatched) undisturbed_ = 0;
+  return true;
+}
+
+void Transmission::collect_flush() {
+  if (--flushes_ == 0 && undisturbed_ < kUndisturbed) ++undisturbed_;
 }
 
 // What the export does not take, whatever it holds.
@@ -177,6 +210,7 @@ void Transmission::start(const Request& request, Output& out) {
     ending_ = true;
     return;
   }
+  if (flushes_ > 0) undisturbed_ = 0;
   const Errno refused = check(request);
   if (request.command == Command::kWrite && request.length > 0) {
     if (refused == Errno::kNone) return write(request);
@@ -193,8 +227,7 @@ void Transmission::start(const Request& request, Output& out) {
     case Command::kTrim:
       return change_device(make_job(request));
     default:
-      ++jobs_;
-      submit_other(make_job(request), around_.workers);
+      flush_or_prefetch(make_job(request));
   }
 }
 
@@ -299,8 +332,12 @@ void Transmission::failed(const Request& request, Error error, Output& out) {
 }
 
 void Transmission::collect(Output& out) {
+  for (const auto& job : std::exchange(done_here_, {})) collect(*job, out);
   if (around_.mailbox->empty()) return;
-  for (const auto& job : around_.mailbox->take()) collect(*job, out);
+  for (const auto& job : around_.mailbox->take()) {
+    if (flushes(job->request)) collect_flush();
+    collect(*job, out);
+  }
 }
 
 void Transmission::collect(Job& job, Output& out) {

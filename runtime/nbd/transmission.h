@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <vector>
 
 #include "libformat/base/result.h"
 #include "runtime/nbd/change_queue.h"
@@ -19,9 +20,10 @@
 
 namespace dadi::nbd {
 
-// Reads requests and writes replies; does no I/O with the client of its own, and never waits. A read that memory can
+// Reads requests and writes replies; does no I/O with the client of its own, and does not wait. A read that memory can
 // answer is answered at once, and so is a small write while nothing else is being worked on. What would wait or take
-// long goes to the workers, whose results collect() turns into replies, in the order in which they come. One thread.
+// long goes to the workers, whose results collect() turns into replies, in the order in which they come. So does a
+// flush, unless the client is one that asks for nothing while it waits for flushes: that is waited for. One thread.
 class Transmission {
  public:
   struct Surroundings {
@@ -78,6 +80,9 @@ class Transmission {
   bool find_zero_pieces(Job& job);
   void write(const Request& request);
   void change_device(std::shared_ptr<Job> job);
+  void flush_or_prefetch(std::shared_ptr<Job> job);
+  bool client_waits_for_flushes();
+  void collect_flush();
   void block_status(const Request& request, Output& out);
   std::shared_ptr<Job> make_job(const Request& request);
   void reply(const Request& request, Errno number, Output& out);
@@ -96,7 +101,10 @@ class Transmission {
   std::shared_ptr<Job> writing_;  // a write whose data is being received
   std::size_t written_ = 0;       // bytes of it that are here
   std::optional<Refused> refused_;
-  std::size_t jobs_ = 0;       // in the hands of workers
+  std::vector<std::shared_ptr<Job>> done_here_;  // by this thread, and not collected
+  std::size_t jobs_ = 0;                         // in the hands of workers, or done here
+  std::size_t flushes_ = 0;                      // of them: flushes, and changes with FUA, that workers have
+  unsigned undisturbed_ = 0;   // flushes by workers in a row during which the client asked for nothing; then those here
   std::size_t job_bytes_ = 0;  // that they and writing_ hold
   bool full_ = false;
   bool ending_ = false;

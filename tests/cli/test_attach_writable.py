@@ -267,6 +267,23 @@ class Committed(Written):
                     self.dadi("commit", at, f"oci:{form}-after")
                     self.assert_committed(f"{form}-after", second)
 
+    def test_what_was_flushed_to_its_own_file_is_committed_with_the_rest(self):
+        device = self.attach_writable(mount=None)
+        content = os.urandom(40 * 4096)
+        with open(device, "r+b", buffering=0) as file:
+            for at in range(0, len(content), 4096):
+                os.pwrite(file.fileno(), content[at:at + 4096], (200 << 20) + 2 * at)
+                os.fsync(file.fileno())
+        self.assertTrue((self.folder / "changes/writable_flushes").exists())
+        self.dadi("commit", "work", "oci:flushed")
+        self.assertTrue((self.folder / "changes/writable_flushes").exists(), "it is still attached")
+        self.dadi("export", "oci:flushed", "exported")
+        with open(self.folder / "exported", "rb") as file:
+            for at in range(0, len(content), 4096):
+                self.assertEqual(os.pread(file.fileno(), 4096, (200 << 20) + 2 * at), content[at:at + 4096])
+        self.dadi("detach", "work")
+        self.assertFalse((self.folder / "changes/writable_flushes").exists())
+
     def keep_writing(self, stop):
         number = 0
         while not stop.is_set():

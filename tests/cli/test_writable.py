@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import unittest
@@ -67,6 +68,52 @@ assert bytes(h.pread(4096, 48 << 20)) in (b'x' * 4096, disk[48 << 20:(48 << 20) 
 """)
                 server.stop()
 
+    def test_small_flushes_are_in_a_file_of_their_own_until_the_layer_is_closed(self):
+        folder, early = self.folder / "changes", self.folder / "early"
+        server = self.serve_writable()
+        self.nbdsh(server.uri, f"""
+import shutil
+h.connect_uri(uri)
+for i in range(250):
+    h.pwrite(bytes([i % 255 + 1]) * 4096, i * 8192, nbd.CMD_FLAG_FUA)
+    if i == 150:
+        h.pwrite(b'l' * (1 << 20), 64 << 20, nbd.CMD_FLAG_FUA)
+        # As it is on the disk until so much is flushed again, if nothing but what is synced gets there.
+        shutil.copytree({str(folder)!r}, {str(early)!r})
+h.trim(1 << 16, 0)
+h.zero(4096, 1 << 20, nbd.CMD_FLAG_FUA)
+""")
+        self.run_tool("nbdcopy", server.uri, "served")
+        server.stop(signal.SIGKILL, -signal.SIGKILL)
+        self.assertTrue((folder / "writable_flushes").exists())
+        self.assertGreater((folder / "writable_data").stat().st_size, (early / "writable_data").stat().st_size)
+        # The two files that others know have all of it, too, since the system went on.
+        self.assert_holds("served", folder, "killed")
+        shutil.copytree(folder, self.folder / "alone")
+        (self.folder / "alone/writable_flushes").unlink()
+        self.assert_holds("served", self.folder / "alone", "alone")
+        # Had power gone, there would be what was there early, and the third file.
+        shutil.copy(folder / "writable_flushes", early)
+        self.assert_holds("served", early, "early")
+        server = self.serve_writable(folder="early")
+        self.assertEqual(server.said(), "")
+        self.run_tool("nbdcopy", server.uri, "after")
+        self.run_tool("cmp", "served", "after")
+        server.stop()
+        self.assertFalse((early / "writable_flushes").exists())
+        self.assert_holds("served", early, "closed")
+
+    def assert_holds(self, expected, folder, name):
+        """That a config file with the folder's layer on top is this device."""
+        read = lambda digest: self.folder / "image/blobs/sha256" / digest.removeprefix("sha256:")
+        [manifest] = json.loads((self.folder / "image/index.json").read_text())["manifests"]
+        lowers = [{"file": str(read(layer["digest"]))}
+                  for layer in json.loads(read(manifest["digest"]).read_text())["layers"]]
+        upper = {"data": str(folder / "writable_data"), "index": str(folder / "writable_index")}
+        (self.folder / "config.json").write_text(json.dumps({"lowers": lowers, "upper": upper}))
+        self.dadi("export", "config:config.json", f"exported-{name}")
+        self.run_tool("cmp", expected, f"exported-{name}")
+
     def test_files_are_those_that_a_config_file_names(self):
         for form in FORMS:
             with self.subTest(form):
@@ -74,16 +121,7 @@ assert bytes(h.pread(4096, 48 << 20)) in (b'x' * 4096, disk[48 << 20:(48 << 20) 
                 self.nbdsh(server.uri, "h.connect_uri(uri)\nh.trim(1 << 20, 0)\nh.pwrite(b'y' * 65536, 4096 * 1000)\nh.flush()\n")
                 self.run_tool("nbdcopy", server.uri, "served")
                 server.stop()
-                read = lambda digest: self.folder / "image/blobs/sha256" / digest.removeprefix("sha256:")
-                [manifest] = json.loads((self.folder / "image/index.json").read_text())["manifests"]
-                lowers = [{"file": str(read(layer["digest"]))}
-                          for layer in json.loads(read(manifest["digest"]).read_text())["layers"]]
-                folder = self.folder / form
-                upper = {"data": str(folder / "writable_data"), "index": str(folder / "writable_index")}
-                (self.folder / "config.json").write_text(json.dumps({"lowers": lowers, "upper": upper}))
-                (self.folder / "exported").unlink(missing_ok=True)
-                self.dadi("export", "config:config.json", "exported")
-                self.run_tool("cmp", "served", "exported")
+                self.assert_holds("served", self.folder / form, form)
 
     def test_a_layer_without_a_name_is_gone_at_the_end(self):
         temporary = self.folder / "tmp"

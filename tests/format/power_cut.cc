@@ -52,6 +52,13 @@ Result<void> CutFile::change(Change change) {
 }
 
 Result<void> CutFile::write_at(Bytes offset, std::span<const std::byte> data) {
+  for (const std::string& name : disk().failing) {
+    const auto failing = disk().files.find(name);
+    if (failing == disk().files.end() || failing->second.get() != this) continue;
+    const auto half = data.first(data.size() / 2 / kSector * kSector);
+    DADI_CHECK(change({Change::Kind::kWrite, offset.value, half.size(), {half.begin(), half.end()}}));
+    return Error::exhausted("no room for writing over it");
+  }
   if (disk().room) {
     Content then = now_;
     then.write(offset.value, data);
@@ -84,6 +91,7 @@ Result<std::optional<WritableFile::Stretch>> CutFile::next_data(Bytes from) cons
 
 Result<void> CutFile::sync() {
   if (disk().sync_fails) return Error::io("the disk is gone");
+  ++disk().syncs;
   for (const Change& change : changes_) durable_.apply(change);
   changes_.clear();
   disk().after_change();
@@ -165,6 +173,14 @@ Result<std::shared_ptr<WritableFile>> CutFolder::replace(const std::string& name
   disk_->files[name] = file;
   disk_->after_change();
   return std::shared_ptr<WritableFile>(file);
+}
+
+Result<void> CutFolder::remove(const std::string& name) {
+  if (!disk_->files.contains(name)) return {};
+  disk_->after_change();  // it is there, still
+  disk_->files.erase(name);
+  disk_->after_change();
+  return {};
 }
 
 }  // namespace dadi::test

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "libformat/blob/writable_file.h"
@@ -49,6 +50,7 @@ class CutFile final : public WritableFile {
   Content after_power_cut(Random& random, bool whole_blocks) const;
   std::size_t room() const;  // that it takes, in bytes
   const Content& now() const { return now_; }
+  const Content& durable() const { return durable_; }
 
  private:
   Result<void> change(Change change);
@@ -66,8 +68,10 @@ struct CutFile::Disk {
   std::function<void()> after_change = [] {};  // called when something was done to some file, durable or not
   std::optional<std::size_t> room;             // in bytes; writes that take more fail
   bool sync_fails = false;
-  bool whole_blocks = false;  // see after_power_cut(); of the files of data
-  std::size_t punched = 0;    // bytes
+  std::set<std::string> failing;  // names of files; writes to them fail half way
+  std::size_t syncs = 0;          // so far
+  bool whole_blocks = false;      // see after_power_cut(); of the files of data
+  std::size_t punched = 0;        // bytes
 
   std::size_t taken() const;
   // The same files as they may be after a power cut.
@@ -80,6 +84,7 @@ class CutFolder final : public WritableFolder {
 
   Result<std::shared_ptr<WritableFile>> open(const std::string& name) override;
   Result<std::shared_ptr<WritableFile>> replace(const std::string& name, std::span<const std::byte> content) override;
+  Result<void> remove(const std::string& name) override;
   Bytes block_size() const override { return {4096}; }
 
  private:

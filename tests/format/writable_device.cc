@@ -63,6 +63,14 @@ std::string Model::settle(const BlockReader& device) {
   return "";
 }
 
+std::string Model::resume(const BlockReader& device) {
+  Model settled = *this;
+  if (std::string wrong = settled.settle(device); !wrong.empty()) return wrong;
+  for (std::size_t i = 0; i < flushed_.size(); ++i)
+    if (!since_[i].empty()) since_[i].push_back(settled.flushed_[i]);
+  return "";
+}
+
 std::string Model::compare(const BlockReader& device) const {
   const Data all = read_device(device);
   for (std::uint64_t i = 0; i < flushed_.size(); ++i) {
@@ -73,14 +81,15 @@ std::string Model::compare(const BlockReader& device) const {
   return "";
 }
 
-void change_at_random(lsmt::WritableLayer& layer, Model& model, Random& random, int count, std::uint64_t& write) {
+void change_at_random(lsmt::WritableLayer& layer, Model& model, Random& random, int count, std::uint64_t& write,
+                      std::uint64_t flush_each) {
   for (int i = 0; i < count; ++i) {
-    const std::uint64_t what = below(random, 10);
-    if (what == 0) {
+    if (below(random, flush_each) == 0) {
       must(layer.flush());
       model.flush();
       continue;
     }
+    const std::uint64_t what = below(random, 10);
     const std::uint64_t unit = below(random, 3) == 0 ? 1 : 8;
     const std::uint64_t length = unit * (1 + below(random, below(random, 4) == 0 ? 8 : 2));
     const std::uint64_t at = below(random, (kDeviceSize.value - length) / unit + 1) * unit;

@@ -34,6 +34,9 @@ class Model {
   void flush();
   // That each sector is of an allowed write, and whole; from now on, only that one is allowed. "", or what is wrong.
   std::string settle(const BlockReader& device);
+  // That each sector is of an allowed write, and whole; from now on, that is the last one, but no more durable than
+  // before. "", or what is wrong.
+  std::string resume(const BlockReader& device);
   // That each sector is of the last write. "", or what is wrong.
   std::string compare(const BlockReader& device) const;
 
@@ -42,7 +45,8 @@ class Model {
   std::vector<std::vector<std::uint64_t>> since_;
 };
 
-// Does `count` random things to the layer and the model. `write` numbers the writes.
-void change_at_random(lsmt::WritableLayer& layer, Model& model, Random& random, int count, std::uint64_t& write);
+// Does `count` random things to the layer and the model: a flush for each `flush_each`. `write` numbers the writes.
+void change_at_random(lsmt::WritableLayer& layer, Model& model, Random& random, int count, std::uint64_t& write,
+                      std::uint64_t flush_each = 10);
 
 }  // namespace dadi::test

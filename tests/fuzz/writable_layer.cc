@@ -1,12 +1,15 @@
-// Writable layers: the log beside an append-only one, and what is data in a sparse one.
-// Input: drafts of a data file and a log; or of a sparse file.
+// Writable layers: the two logs beside an append-only one, and what is data in a sparse one.
+// Input: drafts of a data file, a log, and a log of small flushes; or of a sparse file.
 // Holds: the layer is the log's sound records, the later over the earlier; a record that is cut off counts for nothing;
-// a sparse layer has its file's data and no more; on a stack they answer as their segments do.
+// small flushes read over the two files are what they are when they are put in place; a sparse layer has its file's
+// data and no more; on a stack they answer as their segments do.
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "libformat/base/crc64.h"
 #include "libformat/base/unique_fd.h"
 #include "libformat/blob/memory_blob.h"
+#include "libformat/lsmt/flush_log.h"
 #include "tests/fuzz/naive_stack.h"
 
 namespace dadi::fuzz {
@@ -33,6 +36,96 @@ NaiveStack replay(std::span<const std::byte> log) {
   return naive;
 }
 
+class ChangingFile final : public WritableFile {
+ public:
+  explicit ChangingFile(Data bytes) : bytes_(std::move(bytes)) {}
+
+  const Data& bytes() const { return bytes_; }
+  Bytes size() const override { return {bytes_.size()}; }
+  Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& /*context*/) const override {
+    require(offset <= size() && out.size() <= (size() - offset).value, "what is read is within the file");
+    std::ranges::copy(std::span(bytes_).subspan(offset.value, out.size()), out.begin());
+    return {};
+  }
+  Result<void> write_at(Bytes offset, std::span<const std::byte> data) override {
+    require(offset <= size(), "what is written goes on where the file ends, at most");
+    bytes_.resize(std::max(bytes_.size(), offset.value + data.size()));
+    std::ranges::copy(data, bytes_.begin() + static_cast<std::ptrdiff_t>(offset.value));
+    return {};
+  }
+  Result<void> resize(Bytes /*size*/) override { fail("the file is resized"); }
+  Result<void> punch(Bytes /*offset*/, Bytes /*length*/) override { fail("a hole is punched"); }
+  Result<std::optional<Stretch>> next_data(Bytes /*from*/) const override { fail("holes are looked for"); }
+  Result<void> sync() override { return {}; }
+
+ private:
+  Data bytes_;
+};
+
+// Flushes, most of which go on where the one before ended, and have their checksum whatever they hold.
+Data draft_flushes(Input& input, const lsmt::Uuid& layer) {
+  Data log;
+  std::uint64_t number = input.byte();
+  std::uint64_t place = input.byte();
+  Sectors at{input.byte()};
+  for (unsigned count = input.byte() % 8; count > 0; --count, ++number) {
+    const unsigned bits = input.byte();
+    if (bits & 1) number = input.byte();
+    if (bits & 2) place = input.number<std::uint64_t>();
+    if (bits & 4) at = {input.number<std::uint64_t>()};
+    std::vector<lsmt::Segment> records;
+    Sectors end = at;
+    for (unsigned left = input.byte() % 8; left > 0; --left) {
+      const unsigned kind = input.byte();
+      const Sectors length{1U + (kind >> 4)};
+      const bool zeroed = (kind & 1) != 0;
+      records.push_back({{input.number<std::uint16_t>() % std::uint64_t{1200}}, length, end, zeroed});
+      if (kind & 2) records.back().moffset = {input.byte()};
+      if (!zeroed) end += length;
+    }
+    const lsmt::LoggedFlush flush{.place = place, .records = records, .data = {at, end}};
+    Data raw(lsmt::logged_size(flush).value);
+    for (Sectors sector = at; sector < end; sector += Sectors{1})
+      std::ranges::copy(
+          sector_content(1, sector),
+          raw.begin() + static_cast<std::ptrdiff_t>(lsmt::logged_data_at(flush) + to_bytes(sector - at).value));
+    lsmt::encode_flush(flush, layer, number, raw);
+    if (bits & 8) damage(input, raw);
+    if (bits & 16) store_le(std::span(raw), 8, crc64(std::span(raw).subspan(16)));
+    log.insert(log.end(), raw.begin(), raw.end());
+    place += records.size();
+    at = end;
+  }
+  return log;
+}
+
+// Both ways of putting a round on top of two files; they must agree.
+void flushed(const Data& file, const Data& log, const Data& flushes) {
+  const auto layer = lsmt::LayerReader::open_append_only(
+      std::make_shared<MemoryBlob>(file), std::make_shared<MemoryBlob>(log), std::make_shared<MemoryBlob>(flushes));
+  const auto header = file.size() < lsmt::kHeaderSize ? Error::corruption("") : lsmt::decode_header(file);
+  if (!header) return require(!layer, "no layer is without its header");
+  const auto round = lsmt::read_flush_log(MemoryBlob(flushes), header->info.uuid);
+  if (!round) return require(!layer, "what a log of flushes refuses no layer takes");
+  ChangingFile data(file);
+  ChangingFile index(log);
+  if (!round->empty() && !lsmt::put_in_place(*round, data, index))
+    return require(!layer, "a round that contradicts the files is refused");
+  const auto after = lsmt::LayerReader::open_append_only(std::make_shared<MemoryBlob>(data.bytes()),
+                                                         std::make_shared<MemoryBlob>(index.bytes()));
+  require(layer.has_value() == after.has_value(), "a layer opens before and after its flushes are put in place");
+  if (!layer) return;
+  require(std::ranges::equal(layer->segments(), after->segments()), "it has the same segments");
+  for (const lsmt::Segment& segment : layer->segments()) {
+    Data before(segment.zeroed ? 0 : to_bytes(segment.length).value);
+    Data then(before.size());
+    must(layer->blob()->read_at(to_bytes(segment.moffset), before), "its data is read");
+    must(after->blob()->read_at(to_bytes(segment.moffset), then), "its data is read");
+    require(before == then, "it has the same data");
+  }
+  require_stack(*layer, replay(index.bytes()));
+}
+
 void append_only(Input& input, unsigned bits) {
   const lsmt::LayerInfo info = draft_info(input);
   Data file;
@@ -47,6 +140,8 @@ void append_only(Input& input, unsigned bits) {
   if (bits & 16) damage(input, file);
   if (bits & 32) log.resize(log.size() - std::min<std::size_t>(log.size(), input.byte()));
   if (bits & 64) file.resize(file.size() - std::min<std::size_t>(file.size(), input.number<std::uint16_t>()));
+
+  if (bits & 128) return flushed(file, log, draft_flushes(input, info.uuid));
 
   const NaiveStack naive = replay(log);
   const auto data = std::make_shared<MemoryBlob>(std::move(file));

@@ -86,11 +86,20 @@ class TestDevice final : public BlockReader, public BlockWriter {
   Result<void> write_zeroes(Sectors at, Sectors length) override { return change(at, length, Extent::Kind::kZero, {}); }
   Result<void> discard(Sectors at, Sectors length) override { return change(at, length, Extent::Kind::kHole, {}); }
   Result<void> flush() override {
+    std::unique_lock lock(mutex_);
     ++flushes;
+    flusher = std::this_thread::get_id();
+    changed_.wait(lock, [&] { return !flushes_stall_; });
     return {};
+  }
+  void stall_flushes(bool stall) {
+    const std::lock_guard lock(mutex_);
+    flushes_stall_ = stall;
+    changed_.notify_all();
   }
 
   std::atomic<int> flushes = 0;
+  std::atomic<std::thread::id> flusher = {};  // of the last
 
  private:
   Result<void> change(Sectors at, Sectors length, Extent::Kind kind, std::span<const std::byte> data) {
@@ -110,6 +119,7 @@ class TestDevice final : public BlockReader, public BlockWriter {
   std::vector<std::byte> content_;
   std::vector<Extent::Kind> kinds_;
   std::set<std::size_t> stalled_;
+  bool flushes_stall_ = false;
   std::optional<std::pair<std::size_t, ErrorCode>> failing_;
 };
 

@@ -52,6 +52,39 @@ TEST_F(NbdWriting, FlushAndFuaReachTheDevice) {
   EXPECT_EQ(client.ask(Command::kRead, 0, 512, kFua).error, Errno::kNone);  // allowed, and means nothing
 }
 
+TEST_F(NbdWriting, AClientThatOnlyWaitsForItsFlushesIsServedByOneThread) {
+  Client& client = connect(From::kTransmission);
+  std::set<std::thread::id> first;
+  std::set<std::thread::id> later;
+  for (int i = 0; i < 70; ++i) {
+    const Reply reply =
+        i % 2 == 0 ? client.ask(Command::kFlush, 0, 0) : client.ask_write(0, std::string(512, 'a'), kFua);
+    EXPECT_EQ(reply.error, Errno::kNone);
+    (i < 16 ? first : later).insert(device_->flusher);
+  }
+  EXPECT_EQ(device_->flushes, 70);
+  ASSERT_EQ(later.size(), 1U);
+  EXPECT_FALSE(first.contains(*later.begin()));
+  // Now and then others do it again, to see what the client does meanwhile.
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_EQ(client.ask(Command::kFlush, 0, 0).error, Errno::kNone);
+    later.insert(device_->flusher);
+  }
+  EXPECT_GT(later.size(), 1U);
+}
+
+TEST_F(NbdWriting, AClientThatAsksForMoreDuringAFlushIsAnsweredMeanwhile) {
+  Client& client = connect(From::kTransmission);
+  for (int i = 0; i < 200; ++i) {
+    device_->stall_flushes(true);
+    client.request(Command::kFlush, 1, 0, 0);
+    client.request(Command::kRead, 2, 0, 512);
+    ASSERT_EQ(client.reply().cookie, 2U) << i;
+    device_->stall_flushes(false);
+    ASSERT_EQ(client.reply().cookie, 1U);
+  }
+}
+
 TEST_F(NbdWriting, ZeroesAndTrimsShowInBlockStatus) {
   Client& client = connect();
   client.begin();
