@@ -4,7 +4,7 @@
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/new_image.h"
-#include "libconvert/oci/acceleration_layer.h"
+#include "apps/dadi/trace_file.h"
 #include "libconvert/registry/image_store.h"
 #include "libformat/base/bytes.h"
 #include "libformat/blob/file_blob.h"
@@ -25,20 +25,20 @@ struct CopyCommand {
   RegistryOptions registry;
 };
 
-// The file of a trace, which the reference's readers must be able to use. None: there is no such option.
-Result<std::vector<std::byte>> load_trace(const std::string& path, const ReadContext& context) {
-  if (path.empty()) return std::vector<std::byte>();
-  DADI_TRY(const auto file, FileBlob::open(path));
-  if (file->size() > oci::kAccelerationLayerLimit - Bytes{4096})
-    return Error::exhausted("{} is larger than a layer for a trace may be", path);
-  DADI_TRY(const auto data, read_range(*file, {0}, file->size(), context));
-  DADI_TRY(const auto reads, trace::decode(data).context("{}", path));
+// What is in the file, as a trace of SRC that the reference's readers are able to use. None: there is no such option.
+Result<std::vector<std::byte>> load_trace(Session& session, const CopyCommand& command) {
+  if (command.trace.empty()) return std::vector<std::byte>();
+  DADI_TRY(const TraceFile file, TraceFile::load(command.trace, session.read_context()));
+  DADI_TRY(const auto reads,
+           file.reads_of(
+               session,
+               {.reference = command.source, .platform = command.platform, .registry = command.registry, .lazy = {}}));
   return trace::encode(reads);
 }
 
 Result<void> run_copy(Session& session, const CopyCommand& command, const oci::Reference& from,
                       const oci::Reference& to) {
-  DADI_TRY(const auto trace, load_trace(command.trace, session.read_context()));
+  DADI_TRY(const auto trace, load_trace(session, command));
   pipeline::CopyOptions options{.platform = {}, .all = command.all_platforms, .trace = trace, .stop = session.stop()};
   if (!command.platform.empty()) {
     if (command.all_platforms) return Error::invalid_argument("--platform and --all-platforms exclude each other");
@@ -102,10 +102,12 @@ void add_trace_attach(Command& group, Session& session) {
   auto& options = session.keep<CopyCommand>();
   auto command = group.add("attach", "Copy a converted image with a trace on top: starts of it fetch that beforehand",
                            "dadi trace attach oci:debian-dadi app.trace oci:debian-traced\n"
+                           "dadi trace attach oci:debian-dadi files.txt oci:debian-listed\n"
                            "dadi trace attach docker://localhost:5000/debian:dadi app.trace "
                            "docker://localhost:5000/debian:traced");
   command.argument("SRC", options.source, "Converted image, as in docker://HOST/REPO:TAG or oci:DIR:TAG")
-      .argument("TRACE", options.trace, "File: a trace of it, in place of one that it carries")
+      .argument("TRACE", options.trace,
+                "File: a trace of it, or a list of files in it; in place of one that it carries")
       .argument("DST", options.destination, "Where it goes, as in docker://HOST/REPO:TAG or oci:DIR:TAG")
       .option("--platform", options.platform, "OS/ARCH",
               "Which image of an index, as in linux/arm64; default: this machine's")

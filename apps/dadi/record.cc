@@ -156,7 +156,8 @@ Result<void> record(Session& session, const RecordOptions& options) {
     fs::remove(path, ignored);  // it is of no start
     return std::move(ran).error();
   }
-  DADI_TRY(const auto reads, load_trace_file(path, {}));
+  DADI_TRY(const TraceFile recorded, TraceFile::load(path, {}));
+  DADI_TRY(const auto reads, recorded.recorded());
   const Bytes bytes = trace::total(reads);
   session.note(fmt::format("{}: {}, {}", path, format_count(reads.size(), "read"), format_size(bytes)));
   if (session.options.json)

@@ -52,13 +52,20 @@ std::string layers_table(const std::map<std::uint32_t, LayerReads>& layers) {
   return table.render();
 }
 
+// A list of files needs the image that it is of.
+Result<Reads> load(Session& session, const TraceOptions& options) {
+  DADI_TRY(const TraceFile file, TraceFile::load(options.file, session.read_context()));
+  if (options.image.reference.empty()) return file.recorded();
+  return file.reads_of(session, options.image);
+}
+
 // A page goes to a file, or is the answer itself.
 Result<void> show_page(Session& session, const TraceOptions& options) {
   const bool to_stdout = options.output.empty();
   if (to_stdout && session.options.json)
     return Error::invalid_argument("--html and --json, and one stdout").with_hint("-o FILE is where the page goes");
   if (!to_stdout) DADI_CHECK(check_replaceable(options.output));
-  DADI_TRY(const Reads reads, load_trace_file(options.file, session.read_context()));
+  DADI_TRY(const Reads reads, load(session, options));
   std::optional<TracedFiles> files;
   if (!options.image.reference.empty()) {
     DADI_TRY(files, TracedFiles::open(session, options.image).context("{}", options.image.reference));
@@ -83,7 +90,7 @@ Result<void> show(Session& session, const TraceOptions& options) {
   if (options.html) return show_page(session, options);
   if (!options.output.empty())
     return Error::invalid_argument("-o without --html").with_hint("without --html the answer goes to stdout");
-  DADI_TRY(const Reads reads, load_trace_file(options.file, session.read_context()));
+  DADI_TRY(const Reads reads, load(session, options));
   const Reads once = trace::without_repeats(reads);
   const auto layers = reads_by_layer(reads, once);
   std::vector<FileReads> files;
@@ -133,7 +140,8 @@ Result<void> merge(Session& session, const TraceOptions& options) {
   DADI_CHECK(check_replaceable(options.output));
   std::vector<Reads> traces;
   for (const std::string& file : options.files) {
-    DADI_TRY(traces.emplace_back(), load_trace_file(file, session.read_context()));
+    DADI_TRY(const TraceFile one, TraceFile::load(file, session.read_context()));
+    DADI_TRY(traces.emplace_back(), one.recorded());
   }
   const Reads merged = trace::merge(traces, options.seen_in);
   DADI_TRY(const auto data, trace::encode(merged));
@@ -160,9 +168,10 @@ void add_trace(CommandLine& line, Session& session) {
   auto showing = group.add("show", "What was read, by layer, and by file with --image",
                            "dadi trace show app.trace\n"
                            "dadi trace show app.trace --image oci:debian-dadi\n"
+                           "dadi trace show files.txt --image oci:debian-dadi\n"
                            "dadi trace show app.trace --image oci:debian-dadi --html -o app.html\n"
                            "dadi trace show app.trace --image oci:debian-dadi --json | jq -r '.files[].path'");
-  showing.argument("TRACE", options.file, "File: a trace")
+  showing.argument("TRACE", options.file, "File: a trace, or a list of files of --image")
       .option("--image", options.image.reference, "REF", "The converted image that it is of: names the files")
       .option("--platform", options.image.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64")
       .flag("--reads", options.reads, "Every read, in order")
