@@ -11,7 +11,6 @@
 #include "apps/dadi/commands.h"
 #include "apps/dadi/container_config.h"
 #include "apps/dadi/idle_reads.h"
-#include "apps/dadi/new_file.h"
 #include "apps/dadi/sizes.h"
 #include "apps/dadi/temporary_folder.h"
 #include "apps/dadi/trace_file.h"
@@ -74,7 +73,7 @@ Result<Recording> prepare(Session& session, const RecordOptions& options, const 
   made.request.like_name = image.name + "-recorded";
   made.request.mount = mount;
   const std::string output = options.output.empty() ? image.name + ".trace" : options.output;
-  DADI_CHECK(check_replaceable(output));
+  DADI_CHECK(check_recordable(output));
   made.request.spec.record = fs::absolute(output).string();
   return made;
 }
@@ -153,15 +152,19 @@ Result<void> record(Session& session, const RecordOptions& options) {
   const std::string& path = recording.request.spec.record;
   if (!ran) {
     std::error_code ignored;
-    fs::remove(path, ignored);  // it is of no start
+    for (const fs::path& file : {fs::path(path), origin_path(path)}) fs::remove(file, ignored);  // it is of no start
     return std::move(ran).error();
   }
   DADI_TRY(const TraceFile recorded, TraceFile::load(path, {}));
   DADI_TRY(const auto reads, recorded.recorded());
   const Bytes bytes = trace::total(reads);
   session.note(fmt::format("{}: {}, {}", path, format_count(reads.size(), "read"), format_size(bytes)));
-  if (session.options.json)
-    session.answer({{"path", path}, {"reads", reads.size()}, {"bytes", bytes.value}, {"exit_status", *ran}});
+  if (session.options.json) {
+    Json answer{{"path", path}};
+    if (recorded.origin()) answer["image"] = recorded.origin()->image.to_string();
+    answer.update({{"reads", reads.size()}, {"bytes", bytes.value}, {"exit_status", *ran}});
+    session.answer(answer);
+  }
   session.end_as(*ran);
   return {};
 }

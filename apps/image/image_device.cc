@@ -3,7 +3,6 @@
 #include <future>
 
 #include "apps/image/carried_trace.h"
-#include "libformat/blob/file_blob.h"
 
 namespace dadi {
 namespace {
@@ -41,12 +40,17 @@ Result<OpenImage> open_image_device(const oci::Reference& reference, const std::
     if (reads) replay = std::make_unique<runtime::Replay>(device, std::move(*reads), kReplayed);
   }
   std::optional<Digest> manifest;
-  if (image.stored) manifest = image.stored->image.descriptor.digest;
+  std::optional<TraceOrigin> origin;
+  if (image.stored) {
+    manifest = image.stored->image.descriptor.digest;
+    origin = origin_of(image.stored->image);
+  }
   return OpenImage{.device = std::move(device),
                    .lazy = std::move(image.lazy),
                    .replay = std::move(replay),
                    .stored = std::move(image.stored),
-                   .place = place_of(reference, manifest, platform, reach)};
+                   .place = place_of(reference, manifest, platform, reach),
+                   .origin = std::move(origin)};
 }
 
 nlohmann::ordered_json to_json(const runtime::Replay::Stats& stats) {
@@ -54,9 +58,10 @@ nlohmann::ordered_json to_json(const runtime::Replay::Stats& stats) {
           {"hits", stats.use.hits.value},   {"late", stats.use.late.value},   {"wasted", stats.use.wasted.value}};
 }
 
-Result<void> write_recording(const runtime::Recorder& recorder, const std::filesystem::path& path) {
-  DADI_TRY(const auto data, trace::encode(trace::without_repeats(recorder.reads())));
-  return replace_file(path, data);
+Result<void> write_recording(const runtime::Recorder& recorder, const std::filesystem::path& path,
+                             const std::optional<TraceOrigin>& origin) {
+  DADI_CHECK(write_trace(path, trace::without_repeats(recorder.reads()), origin));
+  return {};
 }
 
 Result<ImageReach> reach_of(const attach::DeviceSpec& spec) {

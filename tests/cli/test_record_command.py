@@ -10,7 +10,7 @@ import time
 import harness
 from attaching import Attached
 from harness import NOT_FOUND, OK, USAGE, UNSUPPORTED
-from images import Layout, entry, folder, symlink
+from images import Layout, entry, folder, read_manifest, symlink
 
 
 def programs(*names):
@@ -71,6 +71,7 @@ class Record(Attached):
         self.assertEqual(len(answer.stderr.encode("utf-8", "replace")) > 300_000, True)
         self.assertEqual(answer.json["path"], str(self.folder / "app.trace"))
         self.assertEqual(answer.json["exit_status"], 0)
+        self.assertEqual(answer.json["image"], read_manifest(self.folder / "image")[1]["digest"])
         self.assertEqual(answer.json["bytes"], sum(read["size"] for read in self.dadi(
             "trace", "show", "--reads", "--json", "app.trace").json["reads"]))
         self.assertIn("/srv/read", self.files())
