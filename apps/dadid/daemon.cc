@@ -254,7 +254,7 @@ Result<void> Daemon::flush() {
 Json Daemon::stats() const {
   Json json = attach::stats_json(device_->stats(), memory_);
   if (lazy_) json["registry"] = lazy_->stats();
-  if (replay_) json["replay"] = to_json(replay_->stats());
+  if (const auto replayed = replay_ ? replay_->stats() : std::nullopt) json["replay"] = to_json(*replayed);
   if (upper_) {
     const auto usage = upper_->layer()->usage();
     json["writable"] = {{"data", usage.data.value}, {"garbage", usage.garbage.value}, {"segments", usage.segments}};

@@ -130,8 +130,9 @@ class RegistrySource final : public oci::ImageSource {
   }
 
   // Mirrors may not have what was put beside an image later.
-  Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, std::string_view artifact_type) const override {
-    return repositories_.back()->referrers(subject, artifact_type);
+  Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, std::string_view artifact_type,
+                                                 const ReadContext& context) const override {
+    return repositories_.back()->referrers(subject, artifact_type, context.stop);
   }
 
  private:
@@ -152,16 +153,17 @@ class RegistrySource final : public oci::ImageSource {
       DADI_CHECK(blob->open());
       return std::unique_ptr<ByteSource>(std::move(blob));
     }
-    DADI_TRY(std::vector<std::byte> bytes, fetch_document(descriptor.digest, manifest));
+    DADI_TRY(std::vector<std::byte> bytes, fetch_document(descriptor.digest, manifest, context.stop));
     const std::lock_guard lock(mutex_);
     documents_.emplace(digest, bytes);
     return in_memory(std::move(bytes));
   }
 
-  Result<std::vector<std::byte>> fetch_document(const Digest& digest, bool manifest) const {
+  Result<std::vector<std::byte>> fetch_document(const Digest& digest, bool manifest,
+                                                const std::stop_token& stop) const {
     const auto fetch = [&](Repository& repository) -> Result<std::vector<std::byte>> {
-      if (!manifest) return repository.document(digest);
-      DADI_TRY(FetchedManifest fetched, repository.manifest(digest.to_string()));
+      if (!manifest) return repository.document(digest, stop);
+      DADI_TRY(FetchedManifest fetched, repository.manifest(digest.to_string(), stop));
       return std::move(fetched.bytes);
     };
     for (std::size_t i = 0;; ++i) {
