@@ -33,7 +33,7 @@ class TraceOnItsWay {
 
  private:
   Result<std::optional<std::vector<trace::Read>>> fetch() const {
-    const ReadContext context{.stop = stop_.get_token()};
+    const ReadContext context{.stop = stop_.get_token(), .read_class = ReadClass::kPrefetch};
     DADI_TRY(const auto found, find_trace(*image_, context));
     if (!found || found->artifact) DADI_CHECK(remember());
     if (!found) return std::optional<std::vector<trace::Read>>();

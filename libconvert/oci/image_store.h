@@ -31,8 +31,8 @@ class ImageSource {
   virtual Result<std::unique_ptr<ByteSource>> stream_blob(const Descriptor& descriptor,
                                                           const ReadContext& context = {}) const;
 
-  // The manifests in this store that say that they refer to that one, of that artifact type; their content is not
-  // verified. None where stores know nothing of it. Errors: those of asking.
+  // Manifests of that artifact type that say that they refer to that one, not verified; none where stores know nothing
+  // of it. As prefetch, a mirror that has the image is asked, and not its registry. Errors: those of asking.
   virtual Result<std::vector<Descriptor>> referrers(const Digest& subject, std::string_view artifact_type,
                                                     const ReadContext& context = {}) const;
 };

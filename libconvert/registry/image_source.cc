@@ -129,10 +129,12 @@ class RegistrySource final : public oci::ImageSource {
         std::make_unique<oci::VerifiedSource>(std::move(stream), descriptor.digest, descriptor.size));
   }
 
-  // Mirrors may not have what was put beside an image later.
+  // Mirrors may not have what was put beside an image later. For what nobody waits for, no registry is asked that was
+  // spared until now.
   Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, std::string_view artifact_type,
                                                  const ReadContext& context) const override {
-    return repositories_.back()->referrers(subject, artifact_type, context.stop);
+    const auto& asked = context.read_class == ReadClass::kPrefetch ? repositories_.front() : repositories_.back();
+    return asked->referrers(subject, artifact_type, context.stop);
   }
 
  private:
