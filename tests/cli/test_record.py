@@ -119,7 +119,7 @@ class Recorded(LazyTest):
         digest = next(key for key, data in top.items() if data[:6] == b"trace\0")
         top[digest] = top[digest][:600] + b"\xff" + top[digest][601:]
         server = self.serve()
-        self.assertIn("the image's trace is not used", server.said())
+        self.wait_for(lambda: "the image's trace is not used" in server.said())  # nobody waits for it
         run = self.dadi("inspect", self.at)
         self.assertIn("note: the image's trace: ", run.stderr)
         self.assertRegex(run.text, "(?m)^trace +there is one, and it cannot be used$")
