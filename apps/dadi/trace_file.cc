@@ -58,7 +58,7 @@ Result<std::vector<trace::Read>> TraceFile::reads_on(Session& session, const Ima
   if (trace.reads.empty())
     return Error::invalid_argument("{} was recorded on {}, and that has none of the layers of this image", path_,
                                    origin_->image.to_string())
-        .with_hint("record one of this image: dadi record {}; or remove {}, and it is used as it is", image.reference,
+        .with_hint("record one of this image, as dadi record does; or remove {}, and it is used as it is",
                    origin_path(path_).string());
   session.note(fmt::format("{} was recorded on {}: {} of it are of layers that this image does not have, and left out",
                            path_, origin_->image.to_string(), format_size(trace.left_out)));

@@ -135,7 +135,7 @@ class OnRegistries(Beside):
         at, self.at = self.at, other
         self.fails_to_use("is none")
         server = self.start()
-        self.assertIn("the image's trace is not used", server.said())
+        self.wait_for(lambda: "the image's trace is not used" in server.said())
         server.stop()
         # Damaged on the registry.
         self.at = at
@@ -143,7 +143,7 @@ class OnRegistries(Beside):
             self.registry.manifests[artifact["digest"]] = document
             self.forget()
             server = self.start()
-            self.assertIn("the image's trace is not used", server.said())
+            self.wait_for(lambda: "the image's trace is not used" in server.said())
             self.assert_reads_right(server)
             server.stop()
 
