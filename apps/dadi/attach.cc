@@ -9,8 +9,8 @@
 #include "apps/dadi/attached.h"
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
-#include "apps/dadi/new_file.h"
 #include "apps/dadi/sizes.h"
+#include "apps/dadi/trace_file.h"
 
 namespace dadi {
 namespace {
@@ -87,7 +87,7 @@ Result<attach::AttachRequest> request_of(Session& session, const AttachOptions& 
   request.spec.backend = options.backend;
   request.spec.metrics_address = options.metrics_address;
   if (!options.record.empty()) {
-    DADI_CHECK(check_replaceable(options.record));
+    DADI_CHECK(check_recordable(options.record));
     request.spec.record = fs::absolute(options.record).string();
   }
   DADI_TRY(request.spec.writable, writable_spec(options));

@@ -27,7 +27,7 @@ void add_doctor(CommandLine& line, Session& session);
 void add_upgrade(CommandLine& line, Session& session);
 void add_cache(CommandLine& line, Session& session);
 void add_trace(CommandLine& line, Session& session);
-void add_trace_attach(Command& group, Session& session);  // of trace; a copy with a trace, so copy's file has it
+void add_trace_attach(Command& group, Session& session);  // of trace
 void add_optimize(CommandLine& line, Session& session);
 void add_record(CommandLine& line, Session& session);
 void add_zfile(CommandLine& line, Session& session);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "apps/dadi/archive_limits.h"
@@ -165,8 +166,8 @@ Result<oci::Reference> destination_of(const ConvertCommand& command, const oci::
 
 // Converts in a folder for temporary files, and puts the result where it belongs with the trace on top.
 Result<pipeline::ConvertResult> convert_with_trace(Session& session, const ConvertCommand& command,
-                                                   const std::vector<trace::Read>& trace,
-                                                   const oci::ImageSource& source, oci::ImageDestination& destination,
+                                                   const TraceFile& file, const oci::ImageSource& source,
+                                                   oci::ImageDestination& destination,
                                                    const pipeline::ConvertOptions& options) {
   std::error_code failed;
   const auto parent = std::filesystem::temp_directory_path(failed);
@@ -184,6 +185,10 @@ Result<pipeline::ConvertResult> convert_with_trace(Session& session, const Conve
   laying_out.stop = options.stop;
   if (!command.layout)
     for (const pipeline::ConvertedLayer& layer : image.layers) laying_out.kept.insert(layer.result.digest);
+  DADI_TRY(const auto trace,
+           file.reads_of(
+               session,
+               {.reference = there.to_string(), .platform = image.platform.to_string(), .registry = {}, .lazy = {}}));
   DADI_TRY(const auto converted, oci::open_source(there));
   OptimizeProgress progress(session);
   DADI_TRY(const auto done, pipeline::optimize(*converted, destination, trace, laying_out, progress));
@@ -199,9 +204,9 @@ Result<void> run_convert(Session& session, const ConvertCommand& command) {
   DADI_TRY(const oci::Reference from, parse_image_reference(session, command.source));
   const registry::Access access = registry_access(session, command.registry);
   DADI_TRY(const auto source, registry::open_source(from, access));
-  std::vector<trace::Read> trace;
+  std::optional<TraceFile> trace;
   if (!command.trace.empty()) {
-    DADI_TRY(trace, load_trace_file(command.trace, session.read_context()));
+    DADI_TRY(trace, TraceFile::load(command.trace, session.read_context()));
   }
   if (command.dry_run) return show_plan(session, *source, options);
   DADI_TRY(oci::Reference to, destination_of(command, from));
@@ -214,7 +219,7 @@ Result<void> run_convert(Session& session, const ConvertCommand& command) {
   ConvertProgress observer(session);
   DADI_TRY(const pipeline::ConvertResult result,
            command.trace.empty() ? pipeline::convert(*source, *destination, options, observer)
-                                 : convert_with_trace(session, command, trace, *source, *destination, options));
+                                 : convert_with_trace(session, command, *trace, *source, *destination, options));
   if (!command.digest_file.empty()) {
     DADI_CHECK(replace_file(command.digest_file, as_bytes(result.root.digest.to_string() + "\n")));
   }
@@ -246,7 +251,7 @@ void add_convert(CommandLine& line, Session& session) {
   command.option("--media-types", options.media_types, "FAMILY", "oci or docker; default: those of the source")
       .one_of({"oci", "docker"})
       .flag("--referrer", options.referrer, "The result lies beside SRC, and is found by its name")
-      .option("--trace", options.trace, "FILE", "A trace of the result, to put on top: what a start reads")
+      .option("--trace", options.trace, "FILE", "A trace of the result, or a list of files, to put on top")
       .flag("--layout", options.layout, "Lay the result out by it, as dadi optimize does")
       .option("--digestfile", options.digest_file, "FILE", "Also write the result's digest to a file")
       .option("-j,--jobs", options.jobs, "N", "Threads that compress; changes no byte of the result")

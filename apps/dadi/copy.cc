@@ -1,14 +1,12 @@
-// dadi copy SRC DST, dadi push SRC DST, dadi pull SRC DST; dadi trace attach SRC TRACE DST, a copy with one layer more
+// dadi copy SRC DST, dadi push SRC DST, dadi pull SRC DST
 #include "libconvert/pipeline/copy.h"
 
 #include "apps/dadi/block_image.h"
 #include "apps/dadi/commands.h"
 #include "apps/dadi/new_image.h"
-#include "libconvert/oci/acceleration_layer.h"
 #include "libconvert/registry/image_store.h"
 #include "libformat/base/bytes.h"
 #include "libformat/blob/file_blob.h"
-#include "libformat/trace/trace.h"
 
 namespace dadi {
 namespace {
@@ -21,25 +19,12 @@ struct CopyCommand {
   std::string platform;
   bool all_platforms = false;
   std::string digest_file;
-  std::string trace;  // a file, for `trace attach`
   RegistryOptions registry;
 };
 
-// The file of a trace, which the reference's readers must be able to use. None: there is no such option.
-Result<std::vector<std::byte>> load_trace(const std::string& path, const ReadContext& context) {
-  if (path.empty()) return std::vector<std::byte>();
-  DADI_TRY(const auto file, FileBlob::open(path));
-  if (file->size() > oci::kAccelerationLayerLimit - Bytes{4096})
-    return Error::exhausted("{} is larger than a layer for a trace may be", path);
-  DADI_TRY(const auto data, read_range(*file, {0}, file->size(), context));
-  DADI_TRY(const auto reads, trace::decode(data).context("{}", path));
-  return trace::encode(reads);
-}
-
 Result<void> run_copy(Session& session, const CopyCommand& command, const oci::Reference& from,
                       const oci::Reference& to) {
-  DADI_TRY(const auto trace, load_trace(command.trace, session.read_context()));
-  pipeline::CopyOptions options{.platform = {}, .all = command.all_platforms, .trace = trace, .stop = session.stop()};
+  pipeline::CopyOptions options{.platform = {}, .all = command.all_platforms, .trace = {}, .stop = session.stop()};
   if (!command.platform.empty()) {
     if (command.all_platforms) return Error::invalid_argument("--platform and --all-platforms exclude each other");
     DADI_TRY(options.platform, oci::parse_platform(command.platform));
@@ -97,24 +82,6 @@ void add(CommandLine& line, Session& session, const std::string& name, const std
 }
 
 }  // namespace
-
-void add_trace_attach(Command& group, Session& session) {
-  auto& options = session.keep<CopyCommand>();
-  auto command = group.add("attach", "Copy a converted image with a trace on top: starts of it fetch that beforehand",
-                           "dadi trace attach oci:debian-dadi app.trace oci:debian-traced\n"
-                           "dadi trace attach docker://localhost:5000/debian:dadi app.trace "
-                           "docker://localhost:5000/debian:traced");
-  command.argument("SRC", options.source, "Converted image, as in docker://HOST/REPO:TAG or oci:DIR:TAG")
-      .argument("TRACE", options.trace, "File: a trace of it, in place of one that it carries")
-      .argument("DST", options.destination, "Where it goes, as in docker://HOST/REPO:TAG or oci:DIR:TAG")
-      .option("--platform", options.platform, "OS/ARCH",
-              "Which image of an index, as in linux/arm64; default: this machine's")
-      .option("--digestfile", options.digest_file, "FILE", "Also write the image's digest to a file");
-  add_registry_options(command, options.registry);
-  command.run([&] {
-    session.finish(run(session, options, /*push=*/false, /*pull=*/false).context("trace attach {}", options.source));
-  });
-}
 
 void add_copy(CommandLine& line, Session& session) {
   add(line, session, "copy", "Copy an image, ordinary or converted, from any store to any other",

@@ -200,13 +200,17 @@ void print_layers(Session& session, const std::vector<BlockLayer>& layers) {
   session.out().text(table.render());
 }
 
-// Puts the trace that the image carries into `object`, and gives it for people; "" if there is none. That it cannot be
-// read is no failure.
+// Puts the trace of the image into `object`, and gives it for people; "" if there is none. That it cannot be read is no
+// failure.
 std::string describe_trace(Session& session, const StoredImage& stored, Json& object) {
-  const auto layer = trace_layer(stored.image.manifest);
-  if (!layer) return "";
-  Json& told = object["trace"] = descriptor_json(*layer);
-  const auto reads = carried_trace(*stored.source, *layer);
+  const ReadContext context = session.read_context();
+  const auto found = find_trace(stored, context);
+  if (!found) session.note(fmt::format("a trace beside the image: {}", found.error().message()));
+  if (!found || !*found) return "";
+  const FoundTrace& trace = **found;
+  Json& told = object["trace"] = descriptor_json(trace.layer);
+  if (trace.artifact) told["artifact"] = trace.artifact->digest.to_string();
+  const auto reads = read_trace(*stored.source, trace, context);
   if (!reads) {
     session.note(fmt::format("the image's trace: {}", reads.error().message()));
     return "there is one, and it cannot be used";
@@ -214,7 +218,9 @@ std::string describe_trace(Session& session, const StoredImage& stored, Json& ob
   const Bytes bytes = trace::total(*reads);
   told["reads"] = reads->size();
   told["bytes"] = bytes.value;
-  return fmt::format("{}, {}", format_count(reads->size(), "read"), format_size(bytes));
+  std::string text = fmt::format("{}, {}", format_count(reads->size(), "read"), format_size(bytes));
+  if (trace.artifact) text += fmt::format(", beside the image: {}", trace.artifact->digest.to_string());
+  return text;
 }
 
 Result<void> inspect_blocks(Session& session, const InspectOptions& options) {

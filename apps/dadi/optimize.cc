@@ -47,14 +47,15 @@ Result<pipeline::OptimizeOptions> parse_options(Session& session, const Optimize
   return options;
 }
 
+ImageOptions image_options(const OptimizeCommand& command, const std::string& reference) {
+  return {.reference = reference, .platform = command.platform, .registry = command.registry, .lazy = {}};
+}
+
 // The blobs of an image's layers.
 Result<std::set<Digest>> layers_of(Session& session, const OptimizeCommand& command) {
   std::set<Digest> layers;
   DADI_TRY(const oci::Reference reference, parse_image_reference(session, command.shared_with));
-  ImageOptions options;
-  options.platform = command.platform;
-  options.registry = command.registry;
-  DADI_TRY(const StoredImage image, open_stored_image(session, reference, options));
+  DADI_TRY(const StoredImage image, open_stored_image(session, reference, image_options(command, command.shared_with)));
   for (const oci::Descriptor& layer : image.image.manifest.layers) layers.insert(layer.digest);
   return layers;
 }
@@ -82,7 +83,8 @@ Result<void> optimize(Session& session, const OptimizeCommand& command) {
   DADI_TRY(pipeline::OptimizeOptions options, parse_options(session, command));
   DADI_TRY(const oci::Reference from, parse_image_reference(session, command.source));
   DADI_TRY(const oci::Reference to, oci::parse_reference(command.destination));
-  DADI_TRY(const auto trace, load_trace_file(command.trace, session.read_context()));
+  DADI_TRY(const TraceFile file, TraceFile::load(command.trace, session.read_context()));
+  DADI_TRY(const auto trace, file.reads_of(session, image_options(command, command.source)));
   if (!command.shared_with.empty()) {
     DADI_TRY(options.kept, layers_of(session, command).context("--keep-shared-with {}", command.shared_with));
   }
@@ -111,11 +113,12 @@ void add_optimize(CommandLine& line, Session& session) {
   auto command =
       line.add("optimize", "Lay a converted image out by a trace: what a start reads lies first, in order",
                "dadi optimize oci:debian-dadi app.trace oci:debian-optimized\n"
+               "dadi optimize oci:debian-dadi files.txt oci:debian-optimized\n"
                "dadi optimize --keep-shared-with oci:debian-dadi oci:debian-dadi app.trace oci:debian-shared\n"
                "dadi optimize docker://localhost:5000/debian:dadi app.trace "
                "docker://localhost:5000/debian:optimized");
   command.argument("SRC", options.source, "Converted image, as in docker://HOST/REPO:TAG or oci:DIR:TAG")
-      .argument("TRACE", options.trace, "File: a trace of it")
+      .argument("TRACE", options.trace, "File: a trace of it, or a list of files in it")
       .argument("DST", options.destination, "Where the result goes, with the trace on top")
       .option("--platform", options.platform, "OS/ARCH",
               "Which image of an index, as in linux/arm64; default: this machine's")

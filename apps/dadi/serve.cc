@@ -18,6 +18,7 @@
 #include "apps/dadi/serve_sockets.h"
 #include "apps/dadi/service_manager.h"
 #include "apps/dadi/sizes.h"
+#include "apps/dadi/trace_file.h"
 #include "apps/image/image_device.h"
 #include "apps/image/writable_upper.h"
 #include "runtime/nbd/server.h"
@@ -189,7 +190,7 @@ Result<void> serve(Session& session, const ServeOptions& options) {
 
   std::shared_ptr<runtime::Recorder> recorder;
   if (!options.record.empty()) {
-    DADI_CHECK(check_replaceable(options.record));
+    DADI_CHECK(check_recordable(options.record));
     recorder = std::make_shared<runtime::Recorder>();
   }
   DADI_TRY(const OpenImage image, open_image(session, options, recorder));
@@ -222,7 +223,7 @@ Result<void> serve(Session& session, const ServeOptions& options) {
   }
   notify_manager("STOPPING=1\n");
   server->stop();
-  if (recorder) DADI_CHECK(write_recording(*recorder, options.record));
+  if (recorder) DADI_CHECK(write_recording(*recorder, options.record, image.origin));
   if (upper) DADI_CHECK(upper->layer()->flush());
   return result;
 }

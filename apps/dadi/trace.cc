@@ -52,13 +52,20 @@ std::string layers_table(const std::map<std::uint32_t, LayerReads>& layers) {
   return table.render();
 }
 
+// A list of files needs the image that it is of.
+Result<Reads> reads_of(Session& session, const TraceFile& file, const TraceOptions& options) {
+  if (options.image.reference.empty()) return file.recorded();
+  return file.reads_of(session, options.image);
+}
+
 // A page goes to a file, or is the answer itself.
 Result<void> show_page(Session& session, const TraceOptions& options) {
   const bool to_stdout = options.output.empty();
   if (to_stdout && session.options.json)
     return Error::invalid_argument("--html and --json, and one stdout").with_hint("-o FILE is where the page goes");
   if (!to_stdout) DADI_CHECK(check_replaceable(options.output));
-  DADI_TRY(const Reads reads, load_trace_file(options.file, session.read_context()));
+  DADI_TRY(const TraceFile given, TraceFile::load(options.file, session.read_context()));
+  DADI_TRY(const Reads reads, reads_of(session, given, options));
   std::optional<TracedFiles> files;
   if (!options.image.reference.empty()) {
     DADI_TRY(files, TracedFiles::open(session, options.image).context("{}", options.image.reference));
@@ -68,9 +75,9 @@ Result<void> show_page(Session& session, const TraceOptions& options) {
     session.out().text(page);
     return {};
   }
-  DADI_TRY(const auto file, NewFile::create(options.output));
-  DADI_CHECK(file->write_at({0}, as_bytes(page)));
-  DADI_CHECK(file->publish({page.size()}));
+  DADI_TRY(const auto written, NewFile::create(options.output));
+  DADI_CHECK(written->write_at({0}, as_bytes(page)));
+  DADI_CHECK(written->publish({page.size()}));
   if (session.options.json) {
     session.answer({{"path", options.output}, {"size", page.size()}});
   } else {
@@ -83,7 +90,8 @@ Result<void> show(Session& session, const TraceOptions& options) {
   if (options.html) return show_page(session, options);
   if (!options.output.empty())
     return Error::invalid_argument("-o without --html").with_hint("without --html the answer goes to stdout");
-  DADI_TRY(const Reads reads, load_trace_file(options.file, session.read_context()));
+  DADI_TRY(const TraceFile given, TraceFile::load(options.file, session.read_context()));
+  DADI_TRY(const Reads reads, reads_of(session, given, options));
   const Reads once = trace::without_repeats(reads);
   const auto layers = reads_by_layer(reads, once);
   std::vector<FileReads> files;
@@ -94,7 +102,9 @@ Result<void> show(Session& session, const TraceOptions& options) {
     files = reads_by_file(traced, once);
   }
   if (session.options.json) {
-    Json answer{{"layers", layers_json(layers)}};
+    Json answer = Json::object();
+    if (given.origin()) answer["image"] = given.origin()->image.to_string();
+    answer["layers"] = layers_json(layers);
     if (with_files) {
       answer["files"] = Json::array();
       for (const FileReads& file : files)
@@ -108,6 +118,7 @@ Result<void> show(Session& session, const TraceOptions& options) {
     session.answer(answer);
     return {};
   }
+  if (given.origin()) session.out().print("recorded on {}\n\n", given.origin()->image.to_string());
   session.out().text(layers_table(layers));
   if (with_files) {
     Table table({{"ORDER", kRight}, {"BYTES", kRight}, {"FILE"}});
@@ -130,17 +141,22 @@ Result<void> merge(Session& session, const TraceOptions& options) {
   if (options.seen_in > options.files.size()) {
     return Error::invalid_argument("--seen-in {}, of {}", options.seen_in, format_count(options.files.size(), "trace"));
   }
-  DADI_CHECK(check_replaceable(options.output));
+  DADI_CHECK(check_recordable(options.output));
   std::vector<Reads> traces;
+  std::optional<TraceOrigin> origin;
+  bool all_known = true;
   for (const std::string& file : options.files) {
-    DADI_TRY(traces.emplace_back(), load_trace_file(file, session.read_context()));
+    DADI_TRY(const TraceFile one, TraceFile::load(file, session.read_context()));
+    DADI_TRY(traces.emplace_back(), one.recorded());
+    all_known = all_known && one.origin();
+    if (!origin) origin = one.origin();
+    if (one.origin() && one.origin()->layers != origin->layers)
+      return Error::invalid_argument("{} was recorded on {}, and others on {}, whose layers are not the same", file,
+                                     one.origin()->image.to_string(), origin->image.to_string());
   }
+  if (!all_known) origin.reset();
   const Reads merged = trace::merge(traces, options.seen_in);
-  DADI_TRY(const auto data, trace::encode(merged));
-  DADI_TRY(const auto file, NewFile::create(options.output));
-  DADI_CHECK(file->write_at({0}, data));
-  DADI_CHECK(file->publish({data.size()}));
-  const std::uint64_t count = (data.size() - trace::kHeaderSize) / trace::kReadSize;
+  DADI_TRY(const std::uint64_t count, write_trace(options.output, merged, origin));
   if (session.options.json) {
     session.answer({{"path", options.output}, {"reads", count}, {"bytes", trace::total(merged).value}});
   } else {
@@ -160,9 +176,10 @@ void add_trace(CommandLine& line, Session& session) {
   auto showing = group.add("show", "What was read, by layer, and by file with --image",
                            "dadi trace show app.trace\n"
                            "dadi trace show app.trace --image oci:debian-dadi\n"
+                           "dadi trace show files.txt --image oci:debian-dadi\n"
                            "dadi trace show app.trace --image oci:debian-dadi --html -o app.html\n"
                            "dadi trace show app.trace --image oci:debian-dadi --json | jq -r '.files[].path'");
-  showing.argument("TRACE", options.file, "File: a trace")
+  showing.argument("TRACE", options.file, "File: a trace, or a list of files of --image")
       .option("--image", options.image.reference, "REF", "The converted image that it is of: names the files")
       .option("--platform", options.image.platform, "OS/ARCH", "Which of an index's images, as in linux/arm64")
       .flag("--reads", options.reads, "Every read, in order")

@@ -108,6 +108,7 @@ Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
   lazy_ = std::move(image.lazy);
   replay_ = std::move(image.replay);
   place_ = std::move(image.place);
+  origin_ = std::move(image.origin);
   if (::chdir("/") != 0) return Error::from_errno(errno, "/");
   return {};
 }
@@ -241,7 +242,7 @@ Result<Json> Daemon::answer(const Json& request) {
 // Once nothing more is read.
 void Daemon::write_recording() {
   if (!recorder_) return;
-  const auto written = dadi::write_recording(*recorder_, record_);
+  const auto written = dadi::write_recording(*recorder_, record_, origin_);
   if (!written) log_.error(fmt::format("the recording is lost: {}", written.error().message()));
   recorder_.reset();
 }
@@ -253,7 +254,7 @@ Result<void> Daemon::flush() {
 Json Daemon::stats() const {
   Json json = attach::stats_json(device_->stats(), memory_);
   if (lazy_) json["registry"] = lazy_->stats();
-  if (replay_) json["replay"] = to_json(replay_->stats());
+  if (const auto replayed = replay_ ? replay_->stats() : std::nullopt) json["replay"] = to_json(*replayed);
   if (upper_) {
     const auto usage = upper_->layer()->usage();
     json["writable"] = {{"data", usage.data.value}, {"garbage", usage.garbage.value}, {"segments", usage.segments}};

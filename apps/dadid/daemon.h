@@ -9,6 +9,7 @@
 #include "apps/dadid/log.h"
 #include "apps/image/image_place.h"
 #include "apps/image/lazy_blobs.h"
+#include "apps/image/trace_origin.h"
 #include "apps/image/writable_upper.h"
 #include "libformat/base/result.h"
 #include "runtime/attach/backend.h"
@@ -67,6 +68,7 @@ class Daemon {
   std::unique_ptr<runtime::Replay> replay_;      // of an image that carries a trace
   std::shared_ptr<runtime::Recorder> recorder_;  // of what becomes a trace
   std::string record_;                           // where
+  std::optional<TraceOrigin> origin_;            // of which image
   attach::DeviceState state_;
   const attach::Backend* backend_ = nullptr;
   std::unique_ptr<attach::HostDevice> host_device_;

@@ -1,6 +1,5 @@
 #include "apps/image/block_image.h"
 
-#include "apps/image/carried_trace.h"
 #include "apps/image/runtime_config.h"
 #include "libconvert/oci/converted.h"
 #include "libconvert/registry/image_store.h"
@@ -132,7 +131,7 @@ Result<StoredImage> open_converted_image(const oci::Reference& reference, const 
 
 Result<FoundImage> find_block_image(const oci::Reference& reference, const std::string& platform, const Notes& notes,
                                     const ImageReach& reach) {
-  FoundImage image{.reference = reference.to_string(), .stored = {}, .layers = {}, .lazy = {}, .trace = {}};
+  FoundImage image{.reference = reference.to_string(), .stored = {}, .layers = {}, .lazy = {}};
   if (reference.kind == oci::Reference::Kind::kLayers) {
     DADI_TRY(image.layers, layers_of(reference));
   } else if (reference.kind == oci::Reference::Kind::kConfig) {
@@ -148,13 +147,11 @@ Result<FoundImage> find_block_image(const oci::Reference& reference, const std::
     }
     DADI_TRY(image.stored, open_converted_image(reference, platform, notes, access));
     DADI_TRY(image.layers, layers_of(*image.stored, image.lazy.get(), access.stop));
-    image.trace = trace_layer(image.stored->image.manifest);
   }
   for (const std::string& file : reach.on_top) {
     DADI_TRY(FoundLayer layer, layer_at(file));
     image.layers.push_back(std::move(layer));
   }
-  if (!reach.on_top.empty()) image.trace.reset();  // it is of fewer layers
   return image;
 }
 

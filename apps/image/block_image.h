@@ -51,11 +51,10 @@ struct FoundLayer {
 };
 
 struct FoundImage {
-  std::string reference;                 // in full
-  std::optional<StoredImage> stored;     // none for layers: and config:
-  std::vector<FoundLayer> layers;        // bottom first, at least one
-  std::shared_ptr<LazyBlobs> lazy;       // of an image on a registry
-  std::optional<oci::Descriptor> trace;  // the layer that carries one
+  std::string reference;              // in full
+  std::optional<StoredImage> stored;  // none for layers: and config:
+  std::vector<FoundLayer> layers;     // bottom first, at least one
+  std::shared_ptr<LazyBlobs> lazy;    // of an image on a registry
 };
 
 // Finds every layer, those on top included; one that carries a trace is left out. Layers on a registry are on their

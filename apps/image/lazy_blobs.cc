@@ -1,6 +1,9 @@
 #include "apps/image/lazy_blobs.h"
 
 #include <algorithm>
+#include <tuple>
+
+#include "libformat/blob/memory_blob.h"
 
 namespace dadi {
 namespace {
@@ -42,6 +45,18 @@ SharedBlob LazyBlobs::add(SharedBlob remote, const oci::Descriptor& descriptor, 
   }
   blobs_.push_back(runtime::OpeningBlob::start(std::move(remote), *opening_, context));
   return blobs_.back();
+}
+
+bool LazyBlobs::has_kept(const oci::Descriptor& document) const {
+  return cache_ && cache::CachedBlob::open(cache_, document.digest, document.size, nullptr)->was_here();
+}
+
+void LazyBlobs::keep(const oci::Descriptor& document, std::vector<std::byte> content) const {
+  if (!cache_) return;
+  const auto below = std::make_shared<MemoryBlob>(std::move(content));
+  const auto blob = cache::CachedBlob::open(cache_, document.digest, document.size, below);
+  std::vector<std::byte> scratch(document.size.value);
+  std::ignore = blob->read_at({0}, scratch).has_value();  // which keeps it, if that can be
 }
 
 void LazyBlobs::opened() {

@@ -28,6 +28,10 @@ class LazyBlobs {
   // `remote`: the blob on the registry.
   SharedBlob add(SharedBlob remote, const oci::Descriptor& descriptor, const ReadContext& context);
 
+  // Whether this host's cache has a document, an image's manifest, say; and puts it there. Thread-safe.
+  bool has_kept(const oci::Descriptor& document) const;
+  void keep(const oci::Descriptor& document, std::vector<std::byte> content) const;
+
   // All are open: what that took of memory is given back, and what it cost is remembered.
   void opened();
 

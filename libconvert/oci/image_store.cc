@@ -40,8 +40,8 @@ Result<std::unique_ptr<ImageSource>> open_archive(const Reference& reference) {
 
 }  // namespace
 
-Result<std::vector<Descriptor>> ImageSource::referrers(const Digest& /*subject*/,
-                                                       std::string_view /*artifact_type*/) const {
+Result<std::vector<Descriptor>> ImageSource::referrers(const Digest& /*subject*/, std::string_view /*artifact_type*/,
+                                                       const ReadContext& /*context*/) const {
   return std::vector<Descriptor>();
 }
 
@@ -53,11 +53,12 @@ Result<std::unique_ptr<ByteSource>> ImageSource::stream_blob(const Descriptor& d
       std::make_unique<VerifiedSource>(std::move(stream), descriptor.digest, descriptor.size));
 }
 
-Result<std::vector<std::byte>> read_document(const ImageSource& source, const Descriptor& descriptor, Bytes limit) {
+Result<std::vector<std::byte>> read_document(const ImageSource& source, const Descriptor& descriptor, Bytes limit,
+                                             const ReadContext& context) {
   if (descriptor.size > limit)
     return Error::unsupported("document {} of {} bytes: at most {} are accepted", descriptor.digest.to_string(),
                               descriptor.size.value, limit.value);
-  DADI_TRY(const auto stream, source.stream_blob(descriptor));
+  DADI_TRY(const auto stream, source.stream_blob(descriptor, context));
   std::vector<std::byte> document;
   for (;;) {
     DADI_TRY(const auto piece, stream->next());
@@ -107,6 +108,13 @@ Result<std::unique_ptr<ImageDestination>> open_destination(const Reference& refe
       break;
   }
   return Error::unsupported("{} names block layers, not a store of images", reference.to_string());
+}
+
+Result<std::unique_ptr<ImageDestination>> open_referrer_destination(const Reference& reference) {
+  if (reference.kind == Reference::Kind::kRegistry) return no_registry();
+  if (reference.kind == Reference::Kind::kLayout) return open_layout_destination(reference.path(), "");
+  return Error::unsupported("nothing can be put beside the image {}", reference.to_string())
+      .with_hint("it can in a registry, and in a layout: oci:DIR");
 }
 
 }  // namespace dadi::oci

@@ -31,13 +31,15 @@ class ImageSource {
   virtual Result<std::unique_ptr<ByteSource>> stream_blob(const Descriptor& descriptor,
                                                           const ReadContext& context = {}) const;
 
-  // The manifests in this store that say that they refer to that one, of that artifact type; their content is not
-  // verified. None where stores know nothing of it. Errors: those of asking.
-  virtual Result<std::vector<Descriptor>> referrers(const Digest& subject, std::string_view artifact_type) const;
+  // Manifests of that artifact type that say that they refer to that one, not verified; none where stores know nothing
+  // of it. As prefetch, a mirror that has the image is asked, and not its registry. Errors: those of asking.
+  virtual Result<std::vector<Descriptor>> referrers(const Digest& subject, std::string_view artifact_type,
+                                                    const ReadContext& context = {}) const;
 };
 
 // A blob as a whole, verified. Errors: as open_blob(); unsupported (larger than `limit`).
-Result<std::vector<std::byte>> read_document(const ImageSource& source, const Descriptor& descriptor, Bytes limit);
+Result<std::vector<std::byte>> read_document(const ImageSource& source, const Descriptor& descriptor, Bytes limit,
+                                             const ReadContext& context = {});
 
 // A store that an image is being written to. Nothing is seen under a final name before commit(); a destination that is
 // destroyed without it leaves nothing behind, and what a killed process left is removed by the next one that writes
@@ -76,5 +78,9 @@ Result<std::unique_ptr<ImageSource>> open_source(const Reference& reference);
 // at commit). Errors: invalid_argument (a folder that holds other things), unsupported (a store that is not written
 // to), corruption (an existing layout is damaged), denied, io.
 Result<std::unique_ptr<ImageDestination>> open_destination(const Reference& reference);
+
+// The same for what has no name in the store of `reference`, because it is found through an image there that it refers
+// to: it is committed under its digest alone. Errors: and unsupported (an archive, which is written as a whole).
+Result<std::unique_ptr<ImageDestination>> open_referrer_destination(const Reference& reference);
 
 }  // namespace dadi::oci

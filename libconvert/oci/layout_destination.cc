@@ -174,7 +174,7 @@ Result<std::string> index_with(std::string_view index, const Descriptor& root, c
   DADI_TRY(const JsonObject document, JsonObject::of(json, "index"));
   DADI_CHECK(document.array("manifests"));
   Descriptor tagged = root;
-  tagged.annotations[kRefName] = tag;
+  if (!tag.empty()) tagged.annotations[kRefName] = tag;
   Json entries = Json::array();
   bool placed = false;
   if (const Json* before = document.find("manifests"); before != nullptr) {
@@ -182,7 +182,10 @@ Result<std::string> index_with(std::string_view index, const Descriptor& root, c
       DADI_TRY(const JsonObject object, JsonObject::of(entry, "index: an entry"));
       DADI_TRY(const Annotations annotations, object.annotations("annotations"));
       const auto name = annotations.find(kRefName);
-      if (name == annotations.end() || name->second != tag) {
+      DADI_TRY(const std::string digest, object.text("digest"));
+      const bool replaced = tag.empty() ? name == annotations.end() && digest == root.digest.to_string()
+                                        : name != annotations.end() && name->second == tag;
+      if (!replaced) {
         entries.push_back(entry);
       } else if (!placed) {
         entries.push_back(to_json(tagged));

@@ -1,6 +1,7 @@
 #include "libconvert/oci/layout_source.h"
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include "libconvert/oci/json.h"
@@ -12,7 +13,9 @@ namespace {
 
 class LayoutSource final : public ImageSource {
  public:
-  LayoutSource(std::unique_ptr<FileTree> tree, Descriptor root) : tree_(std::move(tree)), root_(std::move(root)) {}
+  // `artifacts`: those of index.json's entries that say of which type they are.
+  LayoutSource(std::unique_ptr<FileTree> tree, Descriptor root, std::vector<Descriptor> artifacts)
+      : tree_(std::move(tree)), root_(std::move(root)), artifacts_(std::move(artifacts)) {}
 
   const Descriptor& root() const override { return root_; }
 
@@ -27,10 +30,32 @@ class LayoutSource final : public ImageSource {
     return blob;
   }
 
+  // A damaged one refers to nothing.
+  Result<std::vector<Descriptor>> referrers(const Digest& subject, std::string_view artifact_type,
+                                            const ReadContext& context) const override {
+    std::vector<Descriptor> found;
+    for (const Descriptor& artifact : artifacts_) {
+      if (artifact.artifact_type != artifact_type) continue;
+      const auto bytes = read_document(*this, artifact, kManifestLimit, context);
+      if (!bytes) continue;
+      const auto manifest = Manifest::parse(*bytes, artifact.media_type);
+      if (!manifest || !manifest->subject || manifest->subject->digest != subject) continue;
+      found.push_back(artifact);
+      found.back().annotations = manifest->annotations;
+    }
+    return found;
+  }
+
  private:
   std::unique_ptr<FileTree> tree_;
   Descriptor root_;
+  std::vector<Descriptor> artifacts_;
 };
+
+// What has no name and says that it is something else is found through what it refers to.
+bool is_artifact(const Descriptor& descriptor) {
+  return !descriptor.artifact_type.empty() && descriptor.annotation(kRefName).empty();
+}
 
 bool is_tagged(const Descriptor& descriptor, const std::string& tag) {
   return descriptor.annotation(kRefName) == tag || descriptor.annotation(kContainerdName) == tag;
@@ -41,6 +66,7 @@ std::string list_images(const Index& index) {
   constexpr std::size_t kMost = 20;
   std::set<std::string> names;
   for (const Descriptor& descriptor : index.manifests) {
+    if (is_artifact(descriptor)) continue;
     const std::string& tag = descriptor.annotation(kRefName);
     names.insert(tag.empty() ? "@" + descriptor.digest.to_string() : tag);
   }
@@ -72,7 +98,7 @@ Result<Descriptor> find_root(const FileTree& tree, const Index& index, const Ref
   }
   std::vector<Descriptor> matches;
   for (const Descriptor& descriptor : index.manifests) {
-    if (!reference.tag.empty() && !is_tagged(descriptor, reference.tag)) continue;
+    if (reference.tag.empty() ? is_artifact(descriptor) : !is_tagged(descriptor, reference.tag)) continue;
     // The same image under several names is one image.
     if (std::ranges::find(matches, descriptor.digest, &Descriptor::digest) == matches.end())
       matches.push_back(descriptor);
@@ -112,7 +138,10 @@ Result<std::unique_ptr<ImageSource>> open_layout(std::unique_ptr<FileTree> tree,
   DADI_TRY(const auto bytes, read_file(*tree, kIndexFile, kIndexLimit));
   DADI_TRY(const Index index, Index::parse(bytes, "").context("index.json"));
   DADI_TRY(Descriptor root, find_root(*tree, index, reference));
-  return std::unique_ptr<ImageSource>(std::make_unique<LayoutSource>(std::move(tree), std::move(root)));
+  std::vector<Descriptor> artifacts = index.manifests;
+  std::erase_if(artifacts, std::not_fn(is_artifact));
+  return std::unique_ptr<ImageSource>(
+      std::make_unique<LayoutSource>(std::move(tree), std::move(root), std::move(artifacts)));
 }
 
 }  // namespace dadi::oci

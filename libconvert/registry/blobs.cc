@@ -202,8 +202,8 @@ Result<bool> Repository::has_blob(const Digest& digest, Bytes size) {
   return length.empty() || header_number(length) == size.value;
 }
 
-Result<std::vector<std::byte>> Repository::document(const Digest& digest) {
-  DADI_TRY(HttpAnswer answer, perform({.url = blob_path(digest)}));
+Result<std::vector<std::byte>> Repository::document(const Digest& digest, const std::stop_token& stop) {
+  DADI_TRY(HttpAnswer answer, perform({.url = blob_path(digest), .stop = stop}));
   if (answer.head.status != 200) return refused(answer, fmt::format("blob {} of {}", digest.brief(), name_));
   return std::move(answer.body);
 }

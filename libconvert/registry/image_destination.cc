@@ -210,6 +210,7 @@ class RegistryDestination final : public oci::ImageDestination {
         DADI_CHECK(take(child, std::move(below), depth + 1));
       }
       described.artifact_type = std::move(index.artifact_type);
+      described.annotations = std::move(index.annotations);
       manifests_.push_back({std::move(described), std::move(bytes), std::move(index.subject)});
       return {};
     }
@@ -220,6 +221,7 @@ class RegistryDestination final : public oci::ImageDestination {
       if (staged_.contains(blob.digest, blob.size)) upload({blob.digest, blob.size});
     described.artifact_type =
         manifest.artifact_type.empty() ? manifest.config.media_type : std::move(manifest.artifact_type);
+    described.annotations = std::move(manifest.annotations);
     manifests_.push_back({std::move(described), std::move(bytes), std::move(manifest.subject)});
     return {};
   }
@@ -261,6 +263,15 @@ Result<std::unique_ptr<oci::ImageDestination>> open_destination(const oci::Refer
   // Better now than after the work.
   DADI_CHECK(destination->repository().ping());
   return std::unique_ptr<oci::ImageDestination>(std::move(destination));
+}
+
+Result<std::unique_ptr<oci::ImageDestination>> open_referrer_destination(const oci::Reference& reference,
+                                                                         const Access& access) {
+  if (reference.kind != oci::Reference::Kind::kRegistry) return oci::open_referrer_destination(reference);
+  oci::Reference unnamed = reference;
+  unnamed.tag.clear();
+  unnamed.digest.reset();
+  return open_destination(unnamed, access);
 }
 
 }  // namespace dadi::registry

@@ -129,9 +129,12 @@ class RegistrySource final : public oci::ImageSource {
         std::make_unique<oci::VerifiedSource>(std::move(stream), descriptor.digest, descriptor.size));
   }
 
-  // Mirrors may not have what was put beside an image later.
-  Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, std::string_view artifact_type) const override {
-    return repositories_.back()->referrers(subject, artifact_type);
+  // Mirrors may not have what was put beside an image later. For what nobody waits for, no registry is asked that was
+  // spared until now.
+  Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, std::string_view artifact_type,
+                                                 const ReadContext& context) const override {
+    const auto& asked = context.read_class == ReadClass::kPrefetch ? repositories_.front() : repositories_.back();
+    return asked->referrers(subject, artifact_type, context.stop);
   }
 
  private:
@@ -152,16 +155,17 @@ class RegistrySource final : public oci::ImageSource {
       DADI_CHECK(blob->open());
       return std::unique_ptr<ByteSource>(std::move(blob));
     }
-    DADI_TRY(std::vector<std::byte> bytes, fetch_document(descriptor.digest, manifest));
+    DADI_TRY(std::vector<std::byte> bytes, fetch_document(descriptor.digest, manifest, context.stop));
     const std::lock_guard lock(mutex_);
     documents_.emplace(digest, bytes);
     return in_memory(std::move(bytes));
   }
 
-  Result<std::vector<std::byte>> fetch_document(const Digest& digest, bool manifest) const {
+  Result<std::vector<std::byte>> fetch_document(const Digest& digest, bool manifest,
+                                                const std::stop_token& stop) const {
     const auto fetch = [&](Repository& repository) -> Result<std::vector<std::byte>> {
-      if (!manifest) return repository.document(digest);
-      DADI_TRY(FetchedManifest fetched, repository.manifest(digest.to_string()));
+      if (!manifest) return repository.document(digest, stop);
+      DADI_TRY(FetchedManifest fetched, repository.manifest(digest.to_string(), stop));
       return std::move(fetched.bytes);
     };
     for (std::size_t i = 0;; ++i) {

@@ -18,4 +18,8 @@ Result<std::unique_ptr<oci::ImageSource>> open_source(const oci::Reference& refe
 // the next run finds them.
 Result<std::unique_ptr<oci::ImageDestination>> open_destination(const oci::Reference& reference, const Access& access);
 
+// oci::open_referrer_destination(), and the repository of `reference`.
+Result<std::unique_ptr<oci::ImageDestination>> open_referrer_destination(const oci::Reference& reference,
+                                                                         const Access& access);
+
 }  // namespace dadi::registry

@@ -55,15 +55,20 @@ Repository::Repository(Access access, std::string host, std::string name, Purpos
   if (purpose == Purpose::kPush && !from.empty()) mount_scope_ = " repository:" + from + ":pull";
 }
 
-Result<void> Repository::pause(int tries, long retry_after) const {
+Result<void> Repository::pause(int tries, long retry_after, const std::stop_token& stop) const {
   auto length = std::chrono::milliseconds(200) * (1 << std::min(tries, 6));
   if (retry_after > 0) length = std::chrono::seconds(std::min(retry_after, kLongestPause));
   std::mutex mutex;
-  std::unique_lock lock(mutex);
   std::condition_variable_any woken;
-  const std::stop_token& stop = client_.access().stop;
-  woken.wait_for(lock, stop, length, [] { return false; });
-  if (stop.stop_requested()) return Error::cancelled("stopped");
+  const std::stop_token& all = client_.access().stop;
+  const std::stop_callback wake(stop, [&] {
+    const std::lock_guard lock(mutex);
+    woken.notify_all();
+  });
+  std::unique_lock lock(mutex);
+  woken.wait_for(lock, all, length, [&] { return stop.stop_requested(); });
+  lock.unlock();
+  if (all.stop_requested() || stop.stop_requested()) return Error::cancelled("stopped");
   return {};
 }
 
@@ -121,7 +126,8 @@ Result<HttpHead> Repository::exchange(HttpRequest request, const TakeBody& take)
 
 // Calls `attempt` until it succeeds, as often as that makes sense. `head_of` gives the head of its answer.
 template <typename Try, typename HeadOf>
-auto Repository::patiently(int most_tries, Try attempt, HeadOf head_of) -> decltype(attempt()) {
+auto Repository::patiently(int most_tries, const std::stop_token& stop, Try attempt, HeadOf head_of)
+    -> decltype(attempt()) {
   if (most_tries == 0) most_tries = client_.access().most_tries;
   for (int tries = 0;; ++tries) {
     auto answer = attempt();
@@ -137,13 +143,13 @@ auto Repository::patiently(int most_tries, Try attempt, HeadOf head_of) -> declt
     if (last) return Error::unavailable("{}: answered with status {}", host_, head_of(*answer).status);
     const long retry_after = answer ? head_of(*answer).retry_after : 0;
     answer = Error::unavailable("given up");  // its connection is free again
-    DADI_CHECK(pause(tries, retry_after));
+    DADI_CHECK(pause(tries, retry_after, stop));
   }
 }
 
 Result<std::unique_ptr<HttpTransfer>> Repository::start(HttpRequest request, int most_tries) {
   return patiently(
-      most_tries, [&] { return try_once(request); },
+      most_tries, request.stop, [&] { return try_once(request); },
       [](const std::unique_ptr<HttpTransfer>& transfer) -> const HttpHead& { return transfer->head(); });
 }
 
@@ -161,7 +167,8 @@ Result<HttpAnswer> Repository::perform(HttpRequest request, int most_tries) {
     if (too_much) return Error::unsupported("{}: an answer of more than {} bytes", host_, kAnswerLimit.value);
     return answer;
   };
-  return patiently(most_tries, attempt, [](const HttpAnswer& answer) -> const HttpHead& { return answer.head; });
+  return patiently(most_tries, request.stop, attempt,
+                   [](const HttpAnswer& answer) -> const HttpHead& { return answer.head; });
 }
 
 Error Repository::refused(const HttpAnswer& answer, std::string_view what) const {
@@ -234,7 +241,7 @@ Result<HttpAnswer> Repository::ask_for_token(const std::string& realm, const std
     const bool again = answer ? is_transient(answer->head.status) : answer.error().code() == ErrorCode::kUnavailable;
     const bool last = tries + 1 >= client_.access().most_tries || std::chrono::steady_clock::now() >= request.deadline;
     if (!again || last) return answer;
-    DADI_CHECK(pause(tries, answer ? answer->head.retry_after : 0));
+    DADI_CHECK(pause(tries, answer ? answer->head.retry_after : 0, for_whom.stop));
   }
 }
 
@@ -279,8 +286,8 @@ Result<void> Repository::ping() {
   return refused(answer, "log in");
 }
 
-Result<FetchedManifest> Repository::manifest(const std::string& reference) {
-  HttpRequest request{.url = "/v2/" + name_ + "/manifests/" + reference};
+Result<FetchedManifest> Repository::manifest(const std::string& reference, const std::stop_token& stop) {
+  HttpRequest request{.url = "/v2/" + name_ + "/manifests/" + reference, .stop = stop};
   request.headers.push_back(accept_manifests());
   DADI_TRY(HttpAnswer answer, perform(std::move(request)));
   if (answer.head.status != 200) return refused(answer, fmt::format("manifest {} of {}", reference, name_));
@@ -322,9 +329,9 @@ Result<std::vector<std::string>> Repository::tags() {
 }
 
 // Source: OCI distribution spec 1.1, "Referrers Tag Schema".
-Result<oci::Index> Repository::tagged_referrers(const Digest& subject) {
+Result<oci::Index> Repository::tagged_referrers(const Digest& subject, const std::stop_token& stop) {
   const std::string tag = referrers_tag(subject);
-  HttpRequest request{.url = "/v2/" + name_ + "/manifests/" + tag};
+  HttpRequest request{.url = "/v2/" + name_ + "/manifests/" + tag, .stop = stop};
   request.headers.push_back("Accept: " + std::string(oci::kOciIndex));
   DADI_TRY(const HttpAnswer answer, perform(std::move(request)));
   if (answer.head.status == 404)
@@ -337,15 +344,16 @@ Result<oci::Index> Repository::tagged_referrers(const Digest& subject) {
   return oci::Index::parse(answer.body, oci::kOciIndex).context("{}: {}:{}", host_, name_, tag);
 }
 
-Result<std::vector<oci::Descriptor>> Repository::referrers(const Digest& subject, std::string_view artifact_type) {
-  HttpRequest request{.url = "/v2/" + name_ + "/referrers/" + subject.to_string()};
+Result<std::vector<oci::Descriptor>> Repository::referrers(const Digest& subject, std::string_view artifact_type,
+                                                           const std::stop_token& stop) {
+  HttpRequest request{.url = "/v2/" + name_ + "/referrers/" + subject.to_string(), .stop = stop};
   request.headers.push_back("Accept: " + std::string(oci::kOciIndex));
   DADI_TRY(const HttpAnswer answer, perform(std::move(request)));
   oci::Index index;
   if (answer.head.status == 200) {
     DADI_TRY(index, oci::Index::parse(answer.body, oci::kOciIndex).context("{}: referrers", host_));
   } else {  // whichever way it says that it does not know the question
-    DADI_TRY(index, tagged_referrers(subject));
+    DADI_TRY(index, tagged_referrers(subject, stop));
   }
   if (!artifact_type.empty())
     std::erase_if(index.manifests, [&](const oci::Descriptor& d) { return d.artifact_type != artifact_type; });

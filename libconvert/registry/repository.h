@@ -34,7 +34,7 @@ class Repository {
   Result<void> ping();
 
   // `reference`: a tag, or a digest, which the manifest then has. Errors: and corruption (another digest).
-  Result<FetchedManifest> manifest(const std::string& reference);
+  Result<FetchedManifest> manifest(const std::string& reference, const std::stop_token& stop = {});
   // As it is, under a tag or its digest. Whether the registry lists it among the referrers of its subject; one that
   // knows nothing of subjects does not. Errors: and unsupported (the registry refuses it).
   Result<bool> put_manifest(const std::string& reference, std::span<const std::byte> bytes,
@@ -44,12 +44,13 @@ class Repository {
   Result<std::vector<std::string>> tags();
   // What refers to the manifest, of that artifact type ("": of any): the referrers API, or the index that is tagged in
   // its stead.
-  Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, std::string_view artifact_type);
+  Result<std::vector<oci::Descriptor>> referrers(const Digest& subject, std::string_view artifact_type,
+                                                 const std::stop_token& stop = {});
   // Adds a manifest to the index that is tagged in its stead. Of two that do so at once, one may be lost.
   Result<void> add_referrer(const Digest& subject, const oci::Descriptor& referrer);
 
   // A small blob, not verified. Errors: and unsupported (more than 8 MiB).
-  Result<std::vector<std::byte>> document(const Digest& digest);
+  Result<std::vector<std::byte>> document(const Digest& digest, const std::stop_token& stop = {});
 
   Result<bool> has_blob(const Digest& digest, Bytes size);
   // In order, from `begin` on, not verified; broken connections are taken up where they broke. Must not outlive this.
@@ -79,11 +80,11 @@ class Repository {
   // A failure of the status, with what the registry says of it.
   Error refused(const HttpAnswer& answer, std::string_view what) const;
   // Waits before the next try. Errors: cancelled.
-  Result<void> pause(int tries, long retry_after) const;
+  Result<void> pause(int tries, long retry_after, const std::stop_token& stop = {}) const;
 
  private:
   Result<std::string> base_url();
-  Result<oci::Index> tagged_referrers(const Digest& subject);
+  Result<oci::Index> tagged_referrers(const Digest& subject, const std::stop_token& stop = {});
   Result<std::string> find_base_url();
   // A new authorization in place of that of a request that was refused with these challenges. Empty: there is none to
   // be had.
@@ -95,7 +96,7 @@ class Repository {
   template <typename Send, typename HeadOf>
   auto authenticated(HttpRequest& request, Send send, HeadOf head_of) -> decltype(send(request));
   template <typename Try, typename HeadOf>
-  auto patiently(int most_tries, Try attempt, HeadOf head_of) -> decltype(attempt());
+  auto patiently(int most_tries, const std::stop_token& stop, Try attempt, HeadOf head_of) -> decltype(attempt());
   Result<std::unique_ptr<HttpTransfer>> try_once(HttpRequest& request);
 
   HttpClient client_;

@@ -42,6 +42,7 @@ CachedBlob::CachedBlob(std::shared_ptr<DiskCache> cache, const Digest& digest, B
   auto store = cache_->open_store(digest, size);
   if (!store) return;
   store_.emplace(std::move(*store));
+  was_here_ = store_->geometry().chunks() > 0 && store_->has(0);
   used_.resize(store_->geometry().chunks());
 }
 

@@ -46,6 +46,8 @@ class CachedBlob final : public BlobReader {
   ~CachedBlob() override;
 
   Bytes size() const override { return size_; }
+  // Whether the cache had its first chunk when this was opened.
+  bool was_here() const { return was_here_; }
   // With context.anew, all of it is fetched, and takes the place of what the cache has.
   // Errors: those of the blob below; unavailable and cancelled at the context's deadline and stop; would_block.
   Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context = {}) const override;
@@ -94,6 +96,7 @@ class CachedBlob final : public BlobReader {
   const Bytes size_;
   const SharedBlob below_;
   std::optional<ChunkStore> store_;
+  bool was_here_ = false;
 
   mutable std::mutex mutex_;
   mutable std::condition_variable_any changed_;

@@ -70,14 +70,17 @@ std::vector<StoredPiece> plan_replay(std::span<const trace::Read> reads, std::sp
   return pieces;
 }
 
-Replay::Replay(std::shared_ptr<const ImageDevice> device, std::vector<trace::Read> reads, Bytes budget)
+Replay::Replay(std::shared_ptr<const ImageDevice> device, Source source, Bytes budget)
     : device_(std::move(device)),
-      thread_([this, reads = std::move(reads), budget](const std::stop_token& stop) { run(stop, reads, budget); }) {}
+      thread_([this, source = std::move(source), budget](const std::stop_token& stop) { run(stop, source, budget); }) {}
 
-void Replay::run(const std::stop_token& stop, const std::vector<trace::Read>& reads, Bytes budget) {
+void Replay::run(const std::stop_token& stop, const Source& source, Bytes budget) {
+  const auto reads = source(stop);
+  if (!reads) return;
   const std::span<const StoredLayer> layers = device_->stored_layers();
-  const std::vector<StoredPiece> pieces = plan_replay(reads, layers, budget);
+  const std::vector<StoredPiece> pieces = plan_replay(*reads, layers, budget);
   for (const StoredPiece& piece : pieces) planned_ += piece.size.value;
+  found_ = true;
   const ReadContext context{.stop = stop, .read_class = ReadClass::kPrefetch, .exact = true};
   WorkerPool pool("dadi-replay", kAtOnce);
   for_each_in_parallel(pool, kAtOnce - 1, pieces.size(), [&](std::size_t i) {
@@ -98,7 +101,8 @@ void Replay::run(const std::stop_token& stop, const std::vector<trace::Read>& re
   });
 }
 
-Replay::Stats Replay::stats() const {
+std::optional<Replay::Stats> Replay::stats() const {
+  if (!found_) return {};
   Stats stats{{planned_}, {fetched_}, failures_, {}};
   for (const StoredLayer& layer : device_->stored_layers())
     if (layer.account) stats.use += layer.account->sums();

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -27,8 +30,9 @@ struct StoredPiece {
 std::vector<StoredPiece> plan_replay(std::span<const trace::Read> reads, std::span<const StoredLayer> layers,
                                      Bytes budget);
 
-// Fetches what a trace says, several pieces at once, as prefetch: it is for blobs that keep what is read of them. What
-// fails is left out; after several failures in a row all the rest is. Ends with this object. Thread-safe.
+// Fetches what a trace says, once that is here, several pieces at once, as prefetch: it is for blobs that keep what is
+// read of them. What fails is left out; after several failures in a row all the rest is. Ends with this object.
+// Thread-safe.
 class Replay {
  public:
   struct Stats {
@@ -38,14 +42,19 @@ class Replay {
     PrefetchAccount::Sums use;  // of what was fetched; nothing if the device is not accounted for
   };
 
-  Replay(std::shared_ptr<const ImageDevice> device, std::vector<trace::Read> reads, Bytes budget);
+  // Waits for a trace, if there is one. Called once, by another thread; to end soon when told to stop.
+  using Source = std::function<std::optional<std::vector<trace::Read>>(const std::stop_token& stop)>;
 
-  Stats stats() const;
+  Replay(std::shared_ptr<const ImageDevice> device, Source source, Bytes budget);
+
+  // None: there is no trace, or none so far.
+  std::optional<Stats> stats() const;
 
  private:
-  void run(const std::stop_token& stop, const std::vector<trace::Read>& reads, Bytes budget);
+  void run(const std::stop_token& stop, const Source& source, Bytes budget);
 
   const std::shared_ptr<const ImageDevice> device_;
+  std::atomic<bool> found_ = false;  // there is a trace, and `planned_` is known
   std::atomic<std::uint64_t> planned_ = 0;
   std::atomic<std::uint64_t> fetched_ = 0;
   std::atomic<std::uint64_t> failures_ = 0;

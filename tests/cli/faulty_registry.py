@@ -46,6 +46,7 @@ class FaultyRegistry:
     other     a manifest is not the one that was asked for
     hidden    a blob is not there when it is asked for with HEAD
     mount     a mount is not allowed
+    unlisted  who asks for referrers waits for a minute
     scopes    a token for more than one repository is not allowed
     """
 
@@ -231,12 +232,18 @@ class Registry(Handler):
             return {}
         entry = {"mediaType": self.headers["Content-Type"], "digest": digest, "size": len(self.body),
                  "artifactType": manifest.get("artifactType") or manifest["config"]["mediaType"]}
+        if "annotations" in manifest:
+            entry["annotations"] = manifest["annotations"]
         registry.referrers.setdefault(manifest["subject"]["digest"], []).append(entry)
         return {"OCI_Subject": manifest["subject"]["digest"]}
 
     def list_referrers(self, digest):
         if self.registry.referrers is None:
             return self.answer(404)
+        if self.registry.goes_wrong("unlisted"):
+            self.registry.hangs.set()
+            self.registry.ended.wait(60)
+            return self.answer(503)
         index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
                  "manifests": self.registry.referrers.get(digest, [])}
         return self.answer(200, json.dumps(index).encode(), Content_Type=index["mediaType"])

@@ -102,7 +102,7 @@ class LazyAttach(Attached):
         self.attach("--name", "web", traced)
 
         def replay():
-            return self.dadi("stats", "--json", "web").json[0]["replay"]
+            return self.dadi("stats", "--json", "web").json[0].get("replay", {"fetched": 0, "planned": 0})  # on its way
 
         self.wait_until(lambda: replay()["fetched"] == replay()["planned"] > 0)
         before = replay()
@@ -121,6 +121,16 @@ class LazyAttach(Attached):
         # Without a replay there is nothing to say.
         self.attach("--name", "plain", "--no-replay", traced)
         self.assertNotIn("replay", self.dadi("stats", "--json", "plain").json[0])
+
+    def test_a_trace_beside_the_image_is_replayed_and_a_successor_does_not_ask_again(self):
+        self.dadi("push", self.image("large", [[entry("data", os.urandom(3 << 20))]]), self.at)
+        (self.folder / "app.trace").write_bytes(make_trace([(0, 512 << 10, 1 << 20)]))
+        self.dadi("trace", "attach", "--referrer", self.at, "app.trace")
+        self.attach("--name", "web", self.at)
+        self.wait_until(lambda: self.dadi("stats", "--json", "web").json[0].get("replay", {}).get("fetched", 0) >= 1 << 20)
+        self.dadi("detach", "web")
+        self.attach("--name", "again", self.at)
+        self.assertNotIn("replay", self.dadi("stats", "--json", "again").json[0])
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ class Help(harness.Test):
         (self.folder / "site/index.html").write_bytes(b"<p>hello")
         for name in ("app", "monday", "tuesday", "one", "two", "three"):
             (self.folder / f"{name}.trace").write_bytes(make_trace([(0, 0, 4096), (1, 8192, 512)]))
+        (self.folder / "files.txt").write_text("/etc/hostname\n/usr/**/*.so.*\n/etc/\n")
         registry = Registry(self)
         path = f"{pathlib.Path(harness.BINARY).parent}:{os.environ['PATH']}"
         ran = 0

@@ -207,7 +207,10 @@ class Optimized(ServeTest):
     def test_what_cannot_be_done_leaves_nothing(self):
         self.write_trace((0, 8192, 4096), name="good")
         (self.folder / "text").write_text("/bin/sh\n")
-        self.fails(CORRUPT, "optimize", "oci:image", "text", "oci:done", says="text: not a trace")
+        (self.folder / "damaged").write_bytes((self.folder / "good").read_bytes()[:-1])
+        self.fails(CORRUPT, "optimize", "oci:image", "damaged", "oci:done", says="damaged: 24 bytes of reads are stated")
+        self.fails(NOT_FOUND, "optimize", "oci:image", "text", "oci:done",
+                   says=["text: nothing of the list is in the image", "no recording", "one path a line"])
         self.fails(UNSUPPORTED, "optimize", "oci:source", "good", "oci:done", says="convert it first")
         blob = self.blobs("image")[0][0]
         data = bytearray(blob.read_bytes())
@@ -231,6 +234,24 @@ class Optimized(ServeTest):
         self.fails(USAGE, "convert", "--layout", "oci:source", "oci:x", says="--trace FILE")
         self.fails(USAGE, "convert", "--trace", "app.trace", "--all-platforms", "oci:source", "oci:x", says="of one image")
         self.fails(NOT_FOUND, "convert", "--trace", "missing", "oci:source", "oci:x", says="missing")
+        self.assertFalse((self.folder / "x").exists())
+
+    def test_a_list_of_files_lays_them_out_in_its_order(self):
+        (self.folder / "list").write_text("/srv/noise\n/etc/hostname\n/srv/none\n/srv/1*0\n")
+        run = self.dadi("optimize", "oci:image", "list", "oci:done")
+        self.assertIn("list: /srv/none is not in the image", run.stderr)
+        self.assert_same_device("done")
+        self.trace_of("done")
+        files = [file["path"] for file in self.dadi("trace", "show", "--json", "carried", "--image", "oci:done").json["files"]]
+        self.assertEqual([path for path in files if not path.endswith(("/", ")"))],
+                         ["/srv/noise", "/etc/hostname", *(f"/srv/{name}" for name in ("10", *range(100, 200, 10)))])
+        self.dadi("convert", "--virtual-size", "256M", "--trace", "list", "--layout", "oci:source", "oci:once")
+        self.assertEqual(*(read_manifest(self.folder / name)[0]["layers"] for name in ("once", "done")))
+        self.dadi("convert", "--virtual-size", "256M", "--trace", "list", "oci:source", "oci:once")
+        self.dadi("trace", "attach", "oci:image", "list", "oci:twice")
+        self.assertEqual(*(read_manifest(self.folder / name)[0]["layers"][-1]["digest"] for name in ("once", "twice")))
+        (self.folder / "list").write_text("/srv/none\n")
+        self.fails(NOT_FOUND, "convert", "--virtual-size", "256M", "--trace", "list", "oci:source", "oci:x", says="nothing of the list")
         self.assertFalse((self.folder / "x").exists())
 
     def test_from_a_registry_to_a_registry(self):

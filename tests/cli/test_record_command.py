@@ -9,8 +9,9 @@ import time
 
 import harness
 from attaching import Attached
+from faulty_registry import FaultyRegistry
 from harness import NOT_FOUND, OK, USAGE, UNSUPPORTED
-from images import Layout, entry, folder, symlink
+from images import Layout, entry, folder, read_manifest, symlink
 
 
 def programs(*names):
@@ -71,6 +72,7 @@ class Record(Attached):
         self.assertEqual(len(answer.stderr.encode("utf-8", "replace")) > 300_000, True)
         self.assertEqual(answer.json["path"], str(self.folder / "app.trace"))
         self.assertEqual(answer.json["exit_status"], 0)
+        self.assertEqual(answer.json["image"], read_manifest(self.folder / "image")[1]["digest"])
         self.assertEqual(answer.json["bytes"], sum(read["size"] for read in self.dadi(
             "trace", "show", "--reads", "--json", "app.trace").json["reads"]))
         self.assertIn("/srv/read", self.files())
@@ -165,6 +167,43 @@ class Record(Attached):
             self.assertLessEqual(read["offset"], end + (4 << 20))  # the kernel's read-ahead differs a little
             end = max(end, read["offset"] + read["size"])
         self.assertLess(end, 4 << 20)
+
+    def test_what_was_recorded_goes_along_with_the_image_at_once(self):
+        registry = FaultyRegistry(self, referrers=True)
+        at = f"docker://{registry.host}/app:1"
+        self.dadi("push", "oci:image", at)
+        for image in (at, "oci:image"):
+            before = self.dadi("inspect", "--json", image).json["digest"]
+            run = self.dadi("record", image, "--push", "--json", "--", "/bin/cat", "/srv/read")
+            self.assert_clean()
+            self.assertFalse((self.folder / "image.trace").exists() or (self.folder / "app.trace").exists())
+            told = self.dadi("inspect", "--json", image).json
+            self.assertEqual((told["digest"], run.json["image"]), (before, before))
+            self.assertEqual(told["trace"]["artifact"], run.json["pushed"]["digest"])
+            self.assertEqual((told["trace"]["reads"], told["trace"]["bytes"]), (run.json["reads"], run.json["bytes"]))
+            self.assertGreater(told["trace"]["bytes"], 300_000)
+            self.assertNotIn("path", run.json)
+        # As a copy with the trace on top, and as a file too.
+        run = self.record(f"--push=docker://{registry.host}/app:traced", "--", "/bin/cat", "/srv/part1")
+        self.assertIn(f"pushed: docker://{registry.host}/app:traced", run.stderr)
+        self.assertIn("/srv/part1", self.files())
+        told = self.dadi("inspect", "--json", f"docker://{registry.host}/app:traced").json["trace"]
+        self.assertNotIn("artifact", told)
+        self.assertEqual(told["bytes"], sum(read["size"] for read in self.dadi(
+            "trace", "show", "--reads", "--json", "app.trace").json["reads"]))
+
+    def test_what_failed_is_not_pushed(self):
+        before = (self.folder / "image/index.json").read_bytes()
+        run = self.record("--push", "--", "/bin/sh", "-c", "exit 7", status=7)
+        self.assertIn("nothing is pushed: the command failed, with status 7", run.stderr)
+        self.assertIn("/bin/sh", self.files())
+        self.assertEqual((self.folder / "image/index.json").read_bytes(), before)
+        [layer] = read_manifest(self.folder / "image")[0]["layers"]
+        self.fails(USAGE, "record", f"layers:image/blobs/sha256/{layer['digest'][7:]}", "--push", "--", "/bin/true", says="manifest")
+        self.dadi("copy", "oci:image", "oci-archive:image.tar")
+        self.fails(UNSUPPORTED, "record", "oci-archive:image.tar", "--push", "--", "/bin/true", says="--push=DST")
+        self.fails(USAGE, "record", "oci:image", "--push=docker://a b", "--", "/bin/true", says="--push")
+        self.assert_clean()
 
     def test_examples_work_when_pasted(self):
         (self.folder / "image").rename(self.folder / "debian-dadi")

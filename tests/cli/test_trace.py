@@ -4,11 +4,12 @@ import html.parser
 import os
 import random
 import re
+import tarfile
 
 import harness
 from browsing import Listener, look_at, need_chromium
 from harness import CORRUPT, NOT_FOUND, USAGE
-from images import Layout, entry, read_manifest
+from images import Layout, entry, read_manifest, symlink
 from traces import make_trace
 
 
@@ -98,6 +99,104 @@ class ByFile(OfImage):
         whole = self.show(*((0, 0, 1 << 40) for _ in range(1000)))
         self.assertEqual(sum(size for _, size in whole), 1 << 40)
         self.assertIn(("/srv/lower", 12288), whole)
+
+
+class Lists(OfImage):
+    """Lists of files, which become traces of an image."""
+
+    def setUp(self):
+        super().setUp()
+        self.contents = {"/srv/large": os.urandom(3_000_000), "/srv/a b@1+*?": os.urandom(9000),
+                         "/lib/libx.so.6": os.urandom(50_000), "/lib/deep/y.so": os.urandom(5000),
+                         "/srv/\udcff": os.urandom(700), "/srv/[id].js": os.urandom(6000), "/srv/two\nlines\r": os.urandom(800)}
+        names = list(self.contents)
+        self.make_image([entry(name[1:], self.contents[name]) for name in names[:4]],
+                        [*(entry(name[1:], self.contents[name]) for name in names[4:]),
+                         symlink("lib/libx.so", "libx.so.6"), symlink("srv/lib", "/lib"), entry("srv/empty", b"")])
+
+    def attach(self, *lines, end="\n", image="oci:image"):
+        """Writes the list, attaches it, and returns the reads of the trace that is carried."""
+        (self.folder / "list").write_bytes(os.fsencode(end.join(lines) + end))
+        self.run_of_attach = self.dadi("trace", "attach", image, "list", "oci:listed")
+        layers = read_manifest(self.folder / "listed")[0]["layers"]
+        with tarfile.open(self.folder / "listed/blobs/sha256" / layers[-1]["digest"][7:]) as archive:
+            (self.folder / "carried").write_bytes(archive.extractfile("trace").read())
+        self.strict_reader("trace", "--modern", self.folder / "carried")
+        return [tuple(read.values()) for read in
+                self.dadi("trace", "show", "--reads", "--json", "carried").json["reads"]]
+
+    def files(self, reads):
+        """The files of which all content is read, in the order in which it first is."""
+        found = []
+        for name, content in self.contents.items():
+            layer = [content[:512] in data for data in self.layers].index(True)
+            begin = self.layers[layer].index(content[:512])
+            wanted = set(range(begin // 512, -(-(begin + len(content)) // 512)))
+            firsts = []
+            for number, (where, offset, size) in enumerate(reads):
+                sectors = range(offset // 512, -(-(offset + size) // 512))
+                if where == layer and wanted.intersection(sectors):
+                    firsts.append(number)
+                    wanted.difference_update(sectors)
+            if not wanted:
+                found.append((firsts[0], name))
+        return [name for _, name in sorted(found)]
+
+    def test_the_files_of_a_list_are_read_in_its_order(self):
+        reads = self.attach("/srv/large", "/lib/libx.so.6")
+        self.assertEqual(self.files(reads), ["/srv/large", "/lib/libx.so.6"])
+        self.assertLessEqual(max(size for _, _, size in reads), 1 << 20)
+        self.assertLess(sum(size for _, _, size in reads), 3_200_000)
+        self.assertEqual(self.files(self.attach("lib/libx.so.6", "", "srv/large")), ["/lib/libx.so.6", "/srv/large"])
+        self.assertEqual(len(set(reads)), len(reads))
+
+    def test_what_leads_to_them_is_read_too(self):
+        self.attach("/lib/libx.so")
+        files = self.dadi("trace", "show", "carried", "--image", "oci:image", "--json").json["files"]
+        self.assertEqual([file["path"] for file in files], ["(file system)", "/", "/lib/", "/lib/libx.so.6"])
+
+    def test_any_character_may_be_in_a_name(self):
+        for name in self.contents:
+            if "\n" not in name:
+                self.assertEqual(self.files(self.attach(name)), [name])
+        self.assertEqual(self.files(self.attach(*reversed(self.contents), end="\0")), [*reversed(self.contents)])
+
+    def test_patterns_symlinks_and_directories(self):
+        for line, names in (("/lib/*.so.?", ["/lib/libx.so.6"]), ("**/y.so", ["/lib/deep/y.so"]),
+                            ("/lib/", ["/lib/deep/y.so", "/lib/libx.so.6"]), ("srv/lib", ["/lib/deep/y.so", "/lib/libx.so.6"]),
+                            ("/srv/lib/libx.so", ["/lib/libx.so.6"]), ("../../lib/[!d]*", ["/lib/libx.so.6"])):
+            self.assertEqual(self.files(self.attach(line)), names, line)
+            self.assertNotIn("list", self.run_of_attach.stderr)
+        self.assertEqual(set(self.files(self.attach("/"))), set(self.contents))
+
+    def test_what_is_not_there_is_noted_and_nothing_at_all_is_an_error(self):
+        self.attach("/srv/none\x1b[31m", "/srv/large", *(f"/none{i}" for i in range(50)))
+        said = self.run_of_attach.stderr
+        self.assertIn("list: /srv/none\\x1b[31m is not in the image", said)
+        self.assertIn("list: 41 lines more are not", said)
+        before = read_manifest(self.folder / "listed")[0]
+        (self.folder / "list").write_text("/srv/none\n")
+        self.fails(NOT_FOUND, "trace", "attach", "oci:image", "list", "oci:listed", says="list: nothing of the list")
+        self.assertEqual(read_manifest(self.folder / "listed")[0], before)
+        (self.folder / "list").write_bytes(os.urandom(5000))
+        self.fails(NOT_FOUND, "trace", "attach", "oci:image", "list", "oci:listed", says="it is no recording")
+        (self.folder / "list").write_bytes(b"")
+        self.fails(USAGE, "trace", "attach", "oci:image", "list", "oci:listed", says="list is empty")
+
+    def test_the_same_list_and_image_give_the_same_bytes(self):
+        digests = set()
+        for _ in range(2):
+            self.attach("/srv/**", "/lib/")
+            digests.add(self.run_of_attach.text)
+        self.attach("/srv/**", "/lib/", image="oci:listed")  # in place of what is there
+        self.assertEqual(digests, {self.run_of_attach.text})
+
+    def test_a_list_is_shown_with_its_image_alone(self):
+        (self.folder / "list").write_text("/lib/libx.so\n")
+        shown = self.dadi("trace", "show", "list", "--image", "oci:image", "--json").json
+        self.assertEqual(shown["files"][-1], {"path": "/lib/libx.so.6", "distinct_bytes": 53248})
+        self.fails(USAGE, "trace", "show", "list", says=["list is not a trace, but a list of files", "--image REF"])
+        self.fails(USAGE, "trace", "merge", "list", "-o", "merged", says="list is not a trace")
 
 
 ATTRIBUTES = set("aria-label charset checked class content d for height http-equiv id lang name preserveaspectratio role "

@@ -8,6 +8,7 @@
 #include "libformat/base/endian.h"
 #include "libfs/check/check.h"
 #include "libfs/ext4/checksum.h"
+#include "libfs/ext4/listed_files.h"
 #include "libfs/ext4/volume.h"
 #include "tests/fuzz/e2fsck.h"
 #include "tests/fuzz/ext4_draft.h"
@@ -137,6 +138,8 @@ void check_and_walk(const std::shared_ptr<MemoryDevice>& device, bool with_e2fsc
     return;
   }
   const auto walked = Walk(**volume).all();
+  const auto listed = fs::find_listed_files(device, "**/../*/[!a]*\n/**/?/**/*\n/\n");
+  if (sound && !listed) fail("lists of files are not found in a sound file system: " + listed.error().message());
   if (!sound) return;
   if (!walked) fail("a sound file system is not read: " + walked.error().message());
   if (!with_e2fsck) return;

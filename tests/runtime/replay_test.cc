@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "runtime/device/recorder.h"
 #include "tests/format/test_support.h"
 
@@ -111,12 +113,16 @@ class ReplayTest : public ::testing::Test {
     options.accounted = accounted;
     return must(ImageDevice::open({{"the layer", std::move(blob)}}, std::move(options), {}));
   }
+  static Replay::Source source(std::vector<trace::Read> reads) {
+    return [reads = std::move(reads)](const std::stop_token&) { return reads; };
+  }
+  static Replay::Stats now(const Replay& replay) { return replay.stats().value_or(Replay::Stats{}); }
   static Replay::Stats ended(const Replay& replay, std::uint64_t fetched, std::uint64_t failures) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (std::chrono::steady_clock::now() < end &&
-           (replay.stats().fetched.value < fetched || replay.stats().failures < failures))
+           (now(replay).fetched.value < fetched || now(replay).failures < failures))
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    return replay.stats();
+    return now(replay);
   }
 
   std::atomic<std::uint64_t> prefetched_ = 0;
@@ -130,7 +136,7 @@ TEST_F(ReplayTest, FetchesWhatWasRecorded) {
   ASSERT_FALSE(recorder->reads().empty());
   EXPECT_EQ(trace::total(recorder->reads()).value, out.size());
   const auto device = open(false);
-  const Replay replay(device, recorder->reads(), kPlenty);
+  const Replay replay(device, source(recorder->reads()), kPlenty);
   const Replay::Stats stats = ended(replay, 3U << 20, 0);
   EXPECT_EQ(stats.fetched, stats.planned);
   EXPECT_GE(stats.fetched.value, out.size());
@@ -139,32 +145,70 @@ TEST_F(ReplayTest, FetchesWhatWasRecorded) {
 
 TEST_F(ReplayTest, TellsWhatBecameOfWhatItFetched) {
   const auto device = open(false, nullptr, true);
-  const Replay replay(device, {{0, {1U << 20}, {2U << 20}}, {0, {8U << 20}, {1U << 20}}}, kPlenty);
+  const Replay replay(device, source({{0, {1U << 20}, {2U << 20}}, {0, {8U << 20}, {1U << 20}}}), kPlenty);
   const Replay::Stats before = ended(replay, 3U << 20, 0);
   EXPECT_EQ(before.use.hits + before.use.late, Bytes{0});
   EXPECT_EQ(before.use.wasted, before.fetched);
   Data out(16U << 10);
   must(device->read_at({(2U << 20) / kSectorSize}, out));
-  const Replay::Stats then = replay.stats();
+  const Replay::Stats then = now(replay);
   EXPECT_GE(then.use.hits, Bytes{16U << 10});
   EXPECT_LT(then.use.hits, Bytes{64U << 10});
   EXPECT_EQ(then.use.hits + then.use.wasted, then.fetched);
   out.resize(16U << 20);
   must(device->read_at({0}, out));
-  EXPECT_EQ(replay.stats().use.hits, then.fetched);
-  EXPECT_EQ(replay.stats().use.wasted, Bytes{0});
+  EXPECT_EQ(now(replay).use.hits, then.fetched);
+  EXPECT_EQ(now(replay).use.wasted, Bytes{0});
+}
+
+TEST_F(ReplayTest, ATraceThatIsOnItsWayIsWaitedForByNobodyElse) {
+  const auto device = open(false);
+  std::promise<void> arrived;
+  auto arrival = arrived.get_future().share();
+  const Replay replay(
+      device,
+      [arrival](const std::stop_token&) {
+        arrival.wait();
+        return std::vector{block(0, 5)};
+      },
+      kPlenty);
+  EXPECT_FALSE(replay.stats());
+  arrived.set_value();
+  EXPECT_GT(ended(replay, 1, 0).fetched.value, 0U);
+}
+
+TEST_F(ReplayTest, WithoutATraceThereIsNothingToTell) {
+  const auto device = open(false);
+  std::atomic<bool> told_to_stop = false;
+  {
+    const Replay none(
+        device, [](const std::stop_token&) { return std::nullopt; }, kPlenty);
+    const Replay waiting(
+        device,
+        [&](const std::stop_token& stop) {
+          while (!stop.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          told_to_stop = true;
+          return std::nullopt;
+        },
+        kPlenty);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_FALSE(none.stats());
+    EXPECT_FALSE(waiting.stats());
+  }
+  EXPECT_TRUE(told_to_stop);
+  EXPECT_EQ(prefetched_, 0U);
 }
 
 TEST_F(ReplayTest, GivesUpWhereNobodyAnswers) {
   const auto device = open(true);
   std::vector<trace::Read> reads;
   for (std::uint64_t i = 0; i < 200; ++i) reads.push_back(block(0, i * 20));
-  const Replay replay(device, std::move(reads), kPlenty);
+  const Replay replay(device, source(std::move(reads)), kPlenty);
   const Replay::Stats stats = ended(replay, 0, 16);
   EXPECT_GE(stats.failures, 16U);
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  EXPECT_LE(replay.stats().failures, 32U) << "each of those under way may still fail";
-  EXPECT_EQ(replay.stats().fetched.value, 0U);
+  EXPECT_LE(now(replay).failures, 32U) << "each of those under way may still fail";
+  EXPECT_EQ(now(replay).fetched.value, 0U);
 }
 
 }  // namespace
