@@ -26,7 +26,7 @@ std::string full_name(const SourceLayer& layer);
 // A layer that others can be planned on, while its blob is still being written.
 struct PlannedLayer {
   std::unique_ptr<LayerBlob> blob;
-  ConvertedLayer layer;  // without its result
+  ConvertedLayer layer;              // without its result
   std::shared_ptr<const void> used;  // what planning needed: to give it back takes time, of which there will be some
 };
 

@@ -144,7 +144,8 @@ class ExtentWalk {
     const std::size_t maximum = load_le<std::uint16_t>(block, layout::extent::kMaximum);
     const std::size_t tail = layout::extent::kHeaderSize + maximum * layout::extent::kRecordSize;
     if (tail + 4 > block.size()) return {};  // a fault already
-    const std::uint32_t seed = checksum::inode_seed(image_.superblock().checksum_seed, inode_.number, inode_.generation);
+    const std::uint32_t seed =
+        checksum::inode_seed(image_.superblock().checksum_seed, inode_.number, inode_.generation);
     if (load_le<std::uint32_t>(block, tail) == checksum::extent_block(seed, block)) return {};
     return fault("the node at block {} does not match its checksum", number);
   }
