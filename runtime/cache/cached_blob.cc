@@ -195,8 +195,9 @@ std::vector<CachedBlob::SharedFetch> CachedBlob::join_or_start(std::span<const P
       const std::uint64_t number = parts[i].number;
       SharedFetch& fetch = joined[i];
       const auto found = fetches_.find(number);
-      // What was fetched before the caller found it damaged is no better than what the disk has.
-      const bool stale = found != fetches_.end() && context.anew && !found->second->anew;
+      // What was fetched before the caller found it damaged is no better than what the disk has, and may be that.
+      const bool stale = found != fetches_.end() && context.anew &&
+                         (!found->second->anew || found->second->state == Fetch::State::kDone);
       if (found != fetches_.end() && !stale) {
         fetch = found->second;
         if (fetch->state == Fetch::State::kQueued && fetch->read_class == ReadClass::kPrefetch &&

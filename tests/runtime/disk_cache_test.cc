@@ -189,6 +189,19 @@ TEST_F(DiskCacheTest, WhatTheSourceGotWrongIsReplacedOnRequest) {
   EXPECT_EQ(below->reads(), reads);
 }
 
+// Also while what the one before brought is not written yet: that may be what was wrong.
+TEST_F(DiskCacheTest, EachRequestToReadAnewIsOne) {
+  const auto below = std::make_shared<FaultyBlob>(data_);
+  const auto blob = through(cache(), data_, below);
+  ReadContext anew;
+  anew.anew = true;
+  Data out(10);
+  for (int i = 1; i <= 50; ++i) {
+    must(blob->read_at({kChunk}, out, anew));
+    EXPECT_EQ(below->reads(), i);
+  }
+}
+
 TEST_F(DiskCacheTest, FetchesOnceForAllThatWaitAndEachWaitsToItsOwnDeadline) {
   const auto below = std::make_shared<FaultyBlob>(data_);
   const auto blob = through(cache(), data_, below);
