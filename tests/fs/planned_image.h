@@ -77,8 +77,8 @@ class PlannedImage {
     DADI_TRY(auto writer, lsmt::LayerWriter::create(sink, info));
     PlannedStack::Layer output(*writer);
     LayerDevice layer_device(below, output);
-    if (blobs_.empty()) DADI_CHECK(Ext2FileSystem::format(layer_device, {size_, {}, {}}));
-    DADI_TRY(auto planner, LayerPlanner::open(layer_device));
+    DADI_TRY(auto planner, blobs_.empty() ? LayerPlanner::format(layer_device, {size_, {}, {}})
+                                          : LayerPlanner::open(layer_device));
     PieceSource source(tar);
     DADI_TRY(auto archive, LayerArchive::open(source));
     DADI_CHECK(planner->apply(*archive));
