@@ -55,9 +55,10 @@ Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& desti
   DADI_TRY(auto blob, LayerBlob::create(std::move(sink), info, workers));
 
   const auto planning = std::make_shared<Planning>(stack, blob->layer());
-  if (layer.bottom)
-    DADI_CHECK(fs::Ext2FileSystem::format(planning->device, format_options(options.virtual_size, layer.chain)));
-  DADI_TRY(planning->planner, fs::LayerPlanner::open(planning->device));
+  DADI_TRY(planning->planner,
+           layer.bottom
+               ? fs::LayerPlanner::format(planning->device, format_options(options.virtual_size, layer.chain))
+               : fs::LayerPlanner::open(planning->device));
   fs::LayerPlanner& planner = *planning->planner;
   EntriesAhead entries(*archive);
   auto planned = planner.apply(entries);

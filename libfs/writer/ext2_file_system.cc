@@ -246,7 +246,7 @@ void Ext2FileSystem::Free::operator()(ext2_filsys fs) const {
   ext2fs_free(fs);
 }
 
-Result<void> Ext2FileSystem::format(LayerDevice& device, const FormatOptions& options) {
+Result<Ext2FileSystem> Ext2FileSystem::format(LayerDevice& device, const FormatOptions& options) {
   if (options.size < kSmallestDevice || options.size > kLargestDevice || options.size.value % kBlockSize != 0)
     return Error::invalid_argument(
         "a virtual size of {} bytes: it must be a multiple of 4 KiB from 1 MiB to below 2 TiB", options.size.value);
@@ -263,7 +263,8 @@ Result<void> Ext2FileSystem::format(LayerDevice& device, const FormatOptions& op
   fs->umask = 077;
   set_identity(raw, options);
   DADI_CHECK(fill(raw));
-  return fs.flush();
+  DADI_CHECK(fs.flush());
+  return fs;
 }
 
 Result<Ext2FileSystem> Ext2FileSystem::open(LayerDevice& device) {

@@ -47,6 +47,15 @@ LayerPlanner::LayerPlanner(LayerDevice& device, Ext2FileSystem fs)
 
 Result<std::unique_ptr<LayerPlanner>> LayerPlanner::open(LayerDevice& device) {
   DADI_TRY(Ext2FileSystem fs, Ext2FileSystem::open(device));
+  return on(device, std::move(fs));
+}
+
+Result<std::unique_ptr<LayerPlanner>> LayerPlanner::format(LayerDevice& device, const FormatOptions& options) {
+  DADI_TRY(Ext2FileSystem fs, Ext2FileSystem::format(device, options));
+  return on(device, std::move(fs));
+}
+
+Result<std::unique_ptr<LayerPlanner>> LayerPlanner::on(LayerDevice& device, Ext2FileSystem fs) {
   std::unique_ptr<LayerPlanner> planner(new LayerPlanner(device, std::move(fs)));
   DADI_TRY(planner->root_, Directory::load(planner->host_, EXT2_ROOT_INO).context("root directory"));
   return planner;

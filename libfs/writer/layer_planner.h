@@ -26,6 +26,8 @@ class LayerPlanner {
   // Plans on the file system of `device`, which is borrowed.
   // Errors: those of Ext2FileSystem::open.
   static Result<std::unique_ptr<LayerPlanner>> open(LayerDevice& device);
+  // And on one that it makes there. Errors: those of Ext2FileSystem::format.
+  static Result<std::unique_ptr<LayerPlanner>> format(LayerDevice& device, const FormatOptions& options);
 
   // Applies every entry of the archive, in order. After an error the planner is good for destruction only.
   // Errors, with the entry as context: those of the archive; corruption (an entry that cannot be applied: a file where
@@ -46,6 +48,7 @@ class LayerPlanner {
   using Stack = std::vector<Directory*>;  // from the root down to a directory
 
   explicit LayerPlanner(LayerDevice& device, Ext2FileSystem fs);
+  static Result<std::unique_ptr<LayerPlanner>> on(LayerDevice& device, Ext2FileSystem fs);
 
   // Walking.
   Result<Directory*> visit(Child& child);

@@ -42,11 +42,16 @@ class PlannedImage {
 
   // Plans one more layer. The layer's bytes do not depend on where the one below was read from: that is checked.
   Result<void> add(const std::vector<std::byte>& tar) {
+    const PlannedStack nothing(size_);
     DADI_TRY(auto from_memory, plan(tar, stack_, true));
     if (!blobs_.empty()) {
       DADI_TRY(const auto below, device());
       DADI_TRY(auto from_blobs, plan(tar, *below, false));
       if (from_memory != from_blobs) return Error::internal("the layer depends on where the one below was read from");
+    } else {
+      DADI_TRY(auto read_back, plan(tar, nothing, false));
+      if (from_memory != read_back)
+        return Error::internal("the layer depends on whether a new file system is read back");
     }
     blobs_.push_back(std::make_shared<MemoryBlob>(std::move(from_memory)));
     return {};
@@ -70,6 +75,7 @@ class PlannedImage {
   const std::vector<std::shared_ptr<const MemoryBlob>>& blobs() const { return blobs_; }
 
  private:
+  // `keep`: the image consists of it from now on; else it is only to be compared.
   Result<std::vector<std::byte>> plan(const std::vector<std::byte>& tar, const BlockReader& below, bool keep) {
     VectorSink sink;
     lsmt::LayerInfo info;
@@ -77,8 +83,10 @@ class PlannedImage {
     DADI_TRY(auto writer, lsmt::LayerWriter::create(sink, info));
     PlannedStack::Layer output(*writer);
     LayerDevice layer_device(below, output);
-    if (blobs_.empty()) DADI_CHECK(Ext2FileSystem::format(layer_device, {size_, {}, {}}));
-    DADI_TRY(auto planner, LayerPlanner::open(layer_device));
+    const FormatOptions options{size_, {}, {}};
+    if (blobs_.empty() && !keep) DADI_CHECK(Ext2FileSystem::format(layer_device, options));
+    DADI_TRY(auto planner,
+             blobs_.empty() && keep ? LayerPlanner::format(layer_device, options) : LayerPlanner::open(layer_device));
     PieceSource source(tar);
     DADI_TRY(auto archive, LayerArchive::open(source));
     DADI_CHECK(planner->apply(*archive));
