@@ -170,9 +170,10 @@ TEST_F(ListedFilesTest, PatternsAreNamesInOrder) {
 }
 
 TEST_F(ListedFilesTest, ANameThatIsThereAsItIsWrittenCounts) {
+  using namespace std::string_view_literals;
   EXPECT_EQ(files_of("bin/["), Names{"bin/["});
   EXPECT_EQ(files_of("app/pages/[id].js"), (Names{"app/pages/[id].js", "app/pages/i.js"}));
-  EXPECT_EQ(files_of(std::string_view("bin/sh\0 odd\xff\nname\r\0", 22)), (Names{"bin/sh", " odd\xff\nname\r"}));
+  EXPECT_EQ(files_of("bin/sh\0 odd\xff\nname\r\0"sv), (Names{"bin/sh", " odd\xff\nname\r"}));
   EXPECT_EQ(files_of(" odd?[\n-\r]name?"), Names{});  // a line ends at its end
   EXPECT_EQ(files_of(" odd??name?"), Names{" odd\xff\nname\r"});
 }
