@@ -8,14 +8,21 @@ namespace dadi::pipeline {
 
 namespace {
 
-constexpr Bytes kSmall{std::uint64_t{16} << 10};  // a file up to this is copied
-constexpr std::size_t kRow = 64;                  // small entries, before a thread is worth its waking up
-constexpr std::size_t kBatches = 3;               // being filled, waiting, being planned
-constexpr std::size_t kMostItems = 512;           // of a batch
-constexpr std::size_t kMostContent = std::size_t{256} << 10;
+constexpr Bytes kSmall{std::uint64_t{16} << 10};            // a file up to this is copied
+constexpr std::size_t kRow = 64;                            // small entries, before a thread is worth its waking up
+constexpr std::size_t kBatches = 3;                         // being filled, waiting, being planned
+constexpr std::size_t kMostItems = 512;                     // of a batch
+constexpr std::size_t kMostBytes = std::size_t{256} << 10;  // of a batch: content, names and attributes
 
 bool is_small(const fs::ArchiveEntry& entry) {
   return entry.hardlink || entry.attributes.type != fs::FileType::kRegular || entry.size <= kSmall;
+}
+
+// What an entry's strings take: an archive may have megabytes of them in each.
+std::size_t bytes_of(const fs::ArchiveEntry& entry) {
+  std::size_t bytes = entry.path.size() + entry.symlink.size() + (entry.hardlink ? entry.hardlink->size() : 0);
+  for (const auto& [name, value] : entry.attributes.xattrs) bytes += name.size() + value.size();
+  return bytes;
 }
 
 }  // namespace
@@ -111,7 +118,8 @@ void EntriesAhead::fill(Batch& batch) {
   batch.pieces.clear();
   batch.content.clear();
   batch.after = Batch::After::kBatch;
-  while (batch.items.size() < kMostItems && batch.content.size() < kMostContent) {
+  std::size_t strings = 0;
+  while (batch.items.size() < kMostItems && batch.content.size() + strings < kMostBytes) {
     auto entry = archive_.next_entry();
     if (!entry || !*entry) {
       batch.after = entry ? Batch::After::kEnd : Batch::After::kError;
@@ -119,6 +127,7 @@ void EntriesAhead::fill(Batch& batch) {
       return;
     }
     const bool small = is_small(**entry);
+    strings += bytes_of(**entry);
     batch.items.push_back({std::move(**entry), batch.pieces.size(), batch.pieces.size()});
     if (!small) {
       batch.after = Batch::After::kContent;

@@ -17,8 +17,8 @@ namespace dadi::pipeline {
 
 // Gives what `archive` would, which is borrowed, and must not be used until this has given its end or is destroyed. Of
 // small files the content is copied. At a large one, whose content is handed on as it lies in the source's buffers, the
-// thread stops, and goes on only after a row of small ones. Memory: 1 MiB. Destroying it may take as long as a read of
-// the archive's source.
+// thread stops, and goes on only after a row of small ones. Memory: 1 MiB, or three of the
+// archive's entries, if those are larger. Destroying it may take as long as a read of the archive's source.
 class EntriesAhead final : public fs::EntrySource {
  public:
   explicit EntriesAhead(fs::EntrySource& archive) : archive_(archive) {}

@@ -56,9 +56,8 @@ Result<PlannedLayer> plan_layer(ByteSource& stream, oci::ImageDestination& desti
 
   const auto planning = std::make_shared<Planning>(stack, blob->layer());
   DADI_TRY(planning->planner,
-           layer.bottom
-               ? fs::LayerPlanner::format(planning->device, format_options(options.virtual_size, layer.chain))
-               : fs::LayerPlanner::open(planning->device));
+           layer.bottom ? fs::LayerPlanner::format(planning->device, format_options(options.virtual_size, layer.chain))
+                        : fs::LayerPlanner::open(planning->device));
   fs::LayerPlanner& planner = *planning->planner;
   EntriesAhead entries(*archive);
   auto planned = planner.apply(entries);

@@ -70,12 +70,12 @@ class RecordLog {
   static constexpr std::uint64_t kRecordsAt = 4096;
 
  private:
+  Result<void> write_added();
+
   WritableFolder& folder_;
   std::string name_;
   std::shared_ptr<WritableFile> file_;
   std::vector<std::byte> header_;
-  Result<void> write_added();
-
   std::uint64_t records_;
   std::uint64_t places_;
   std::vector<Segment> added_;  // the last of the records, which are not in the file yet

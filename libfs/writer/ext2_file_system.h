@@ -29,9 +29,8 @@ Error ext2_error(errcode_t code, const std::string& what);
 // An open file system. One thread at a time; the device is borrowed.
 class Ext2FileSystem {
  public:
-  // Makes an empty file system on `device` and writes all of it there. What comes of it is as if it were opened next, but
-  // for the time that reading all bitmaps takes.
-  // Errors: invalid_argument (a size that cannot be formatted).
+  // Makes an empty file system on `device` and writes all of it there. What comes of it is as if it were opened next,
+  // but for the time that reading all bitmaps takes. Errors: invalid_argument (a size that cannot be formatted).
   static Result<Ext2FileSystem> format(LayerDevice& device, const FormatOptions& options);
 
   // Opens the file system on `device`, bitmaps included. Stale free totals in the superblock, which the reference's

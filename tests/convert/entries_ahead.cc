@@ -171,6 +171,29 @@ TEST(EntriesAhead, ErrorsStay) {
   }
 }
 
+// Names and attributes can be megabytes in each entry: they count, too.
+TEST(EntriesAhead, LargeAttributesBoundWhatIsReadAhead) {
+  class Attributed final : public fs::EntrySource {
+   public:
+    Result<std::optional<fs::ArchiveEntry>> next_entry() override {
+      fs::ArchiveEntry entry;
+      entry.path = "file";
+      entry.attributes.xattrs["user.large"] = std::string(std::size_t{1} << 20, 'x');
+      ++given;
+      return entry;
+    }
+    Result<std::optional<fs::ArchiveData>> next_data() override { return std::nullopt; }
+    std::size_t given = 0;
+  };
+  Attributed source;
+  constexpr std::size_t kRead = 100;
+  {
+    EntriesAhead entries(source);
+    for (std::size_t i = 0; i < kRead; ++i) ASSERT_TRUE(entries.next_entry());
+  }
+  EXPECT_LE(source.given, kRead + 4);
+}
+
 // Whoever plans may fail at any entry: the thread ends, wherever it is.
 TEST(EntriesAhead, MayBeLeftAtAnyEntry) {
   const std::string archive = archive_of(random_entries(9, 1000));

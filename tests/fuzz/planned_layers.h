@@ -48,9 +48,9 @@ class PlannedLayers {
     auto writer = must(lsmt::LayerWriter::create(sink, info), "a layer is begun");
     fs::PlannedStack::Layer output(*writer);
     fs::LayerDevice layer_device(below, output);
-    auto planner = must(blobs_.empty() ? fs::LayerPlanner::format(layer_device, {size_, {}, {}})
-                                       : fs::LayerPlanner::open(layer_device),
-                        "a file system of ours is made, or opens");
+    auto planner = must(
+        blobs_.empty() ? fs::LayerPlanner::format(layer_device, {size_, {}, {}}) : fs::LayerPlanner::open(layer_device),
+        "a file system of ours is made, or opens");
     fs::PieceSource source(tar, 3000);
     DADI_TRY(auto archive, fs::LayerArchive::open(source));
     DADI_CHECK(planner->apply(*archive));
