@@ -28,6 +28,7 @@ struct CachedBlob::Fetch {
   State state = State::kQueued;
   std::size_t waiters = 0;
   std::stop_source stop;
+  SharedFetch beyond;  // of what follows, which nobody may be waiting for
   std::vector<std::byte> data;
   std::optional<Error> error;
 };
@@ -219,7 +220,7 @@ std::vector<CachedBlob::SharedFetch> CachedBlob::join_or_start(std::span<const P
       ++fetch->waiters;
     }
     if (started && context.read_class == ReadClass::kDemand && !context.exact && !context.anew)
-      if (SharedFetch beyond = fetch_beyond(started, context)) to_start.push_back(std::move(beyond));
+      if ((started->beyond = fetch_beyond(started, context))) to_start.push_back(started->beyond);
   }
   cache_->counters_.misses += parts.size();
   for (const SharedFetch& fetch : to_start) start(fetch, context.read_class);
@@ -284,15 +285,19 @@ Result<void> CachedBlob::wait(const SharedFetch& fetch, const ReadContext& conte
   return {};
 }
 
-// A fetch that nobody waits for any more is stopped; who wants its chunks from now on starts another.
+// A fetch that nobody waits for any more is stopped, and so is that of what follows it, which is likely to be stuck
+// where this one is; who wants their chunks from now on starts another.
 void CachedBlob::leave(std::span<const SharedFetch> fetches) const {
   std::vector<SharedFetch> unwanted;
   {
     const std::lock_guard lock(mutex_);
     for (const SharedFetch& fetch : fetches) {
-      if (!fetch || --fetch->waiters > 0 || fetch->state == Fetch::State::kDone) continue;
-      forget(fetch);
-      unwanted.push_back(fetch);
+      if (!fetch || --fetch->waiters > 0 || (fetch->state == Fetch::State::kDone && !fetch->error)) continue;
+      for (const SharedFetch& one : {fetch, fetch->beyond}) {
+        if (!one || one->waiters > 0 || one->state == Fetch::State::kDone) continue;
+        forget(one);
+        unwanted.push_back(one);
+      }
     }
   }
   for (const SharedFetch& fetch : unwanted) fetch->stop.request_stop();

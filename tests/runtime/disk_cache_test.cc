@@ -165,6 +165,20 @@ TEST_F(DiskCacheTest, ADemandReadDoesNotWaitForWhatFollows) {
   EXPECT_EQ(below->reads(), 2);
 }
 
+TEST_F(DiskCacheTest, WhatFollowsAReadThatIsGivenUpIsGivenUpWithIt) {
+  const auto below = std::make_shared<FaultyBlob>(data_);
+  auto reaching = options();
+  reaching.reach = {4 * kChunk};
+  const auto blob = through(std::make_shared<DiskCache>(reaching), data_, below);
+  below->stall(true);
+  Data out(10);
+  EXPECT_FALSE(blob->read_at({4 * kChunk}, out, until(Clock::now() + std::chrono::milliseconds(50))));
+  below->await_no_readers();  // although the fetch of what follows had minutes left
+  below->stall(false);
+  must(blob->read_at({5 * kChunk}, out));
+  EXPECT_TRUE(std::equal(out.begin(), out.end(), data_.begin() + 5 * kChunk));
+}
+
 TEST_F(DiskCacheTest, WhatTheSourceGotWrongIsReplacedOnRequest) {
   Data wrong = data_;
   wrong[kChunk] ^= std::byte{1};
