@@ -21,8 +21,8 @@ constexpr std::uint64_t kLargestFile = ((std::uint64_t{1} << 32) - 1) * 4096;  /
 constexpr dev_t kMajors = dev_t{1} << 12;
 constexpr dev_t kMinors = dev_t{1} << 20;
 
-std::string text_or_empty(const char* text) {
-  return text == nullptr ? std::string() : std::string(text);
+std::string_view text_or_empty(const char* text) {
+  return text == nullptr ? std::string_view() : std::string_view(text);
 }
 
 Result<void> check_path(std::string_view path) {
@@ -112,8 +112,7 @@ Result<void> read_device(archive_entry* raw, Attributes& attributes) {
   return {};
 }
 
-Result<Attributes> read_attributes(archive_entry* raw, const EntryHeaders& headers, FileType type) {
-  Attributes attributes;
+Result<void> read_attributes(archive_entry* raw, const EntryHeaders& headers, FileType type, Attributes& attributes) {
   attributes.type = type;
   attributes.permissions = headers.permissions;  // libarchive's are mixed with those of an access list
   DADI_TRY(attributes.uid, file_id("user id", archive_entry_uid(raw)));
@@ -121,14 +120,14 @@ Result<Attributes> read_attributes(archive_entry* raw, const EntryHeaders& heade
   DADI_TRY(attributes.mtime, modification_time(raw, headers));
   DADI_TRY(attributes.xattrs, extended_attributes(raw, headers, type));
   if (type == FileType::kCharacterDevice || type == FileType::kBlockDevice) DADI_CHECK(read_device(raw, attributes));
-  return attributes;
+  return {};
 }
 
 // Where a link points: the pax record before the header's field, byte for byte.
 Result<std::string> link_target(archive_entry* raw, const EntryHeaders& headers) {
   const char* field = headers.type == '1' ? archive_entry_hardlink(raw) : archive_entry_symlink(raw);
   const auto record = headers.pax.find("linkpath");
-  std::string target = record ? std::string(*record) : text_or_empty(field);
+  std::string target(record ? *record : text_or_empty(field));
   if (target.empty()) return Error::corruption("a link without a target");
   const std::size_t most = headers.type == '1' ? kLongestPath : kLongestSymlink;
   if (target.size() > most) return Error::unsupported("a link target of {} bytes, {} at most", target.size(), most);
@@ -147,21 +146,23 @@ Result<Bytes> content_size(archive_entry* raw, const EntryHeaders& headers) {
 
 }  // namespace
 
-std::string entry_path(archive_entry* raw, const EntryHeaders& headers) {
+std::string_view entry_path(archive_entry* raw, const EntryHeaders& headers) {
   for (const char* key : {"GNU.sparse.name", "path"}) {
-    if (const auto path = headers.pax.find(key)) return std::string(*path);
+    if (const auto path = headers.pax.find(key)) return *path;
   }
   return text_or_empty(archive_entry_pathname(raw));
 }
 
-Result<ArchiveEntry> translate_entry(archive_entry* raw, const EntryHeaders& headers) {
-  ArchiveEntry entry;
-  entry.path = entry_path(raw, headers);
+Result<void> translate_entry(archive_entry* raw, const EntryHeaders& headers, ArchiveEntry& entry) {
+  entry.attributes = {};
+  entry.hardlink.reset();
+  entry.symlink.clear();
+  entry.size = {};
   DADI_CHECK(check_path(entry.path));
   DADI_TRY(FileType type, file_type(headers.type));
   if (headers.type == '1') {
     DADI_TRY(entry.hardlink, link_target(raw, headers));
-    return entry;
+    return {};
   }
   // Old archives write directories as files whose names end in a slash.
   if (type == FileType::kRegular) {
@@ -176,8 +177,7 @@ Result<ArchiveEntry> translate_entry(archive_entry* raw, const EntryHeaders& hea
   if (type == FileType::kSymlink) {
     DADI_TRY(entry.symlink, link_target(raw, headers));
   }
-  DADI_TRY(entry.attributes, read_attributes(raw, headers, type));
-  return entry;
+  return read_attributes(raw, headers, type, entry.attributes);
 }
 
 }  // namespace dadi::fs

@@ -43,7 +43,7 @@ class LayerArchive::Stream {
   Stream(ByteSource& source, ArchiveBudget* budget) : input_(source), budget_(budget), entry_(archive_entry_new()) {}
 
   Result<void> open();
-  Result<std::optional<ArchiveEntry>> next_entry();
+  Result<ArchiveEntry*> next_entry();
   Result<std::optional<ArchiveData>> next_data();
 
   bool saw_end_marker() const { return saw_end_marker_; }
@@ -78,6 +78,7 @@ class LayerArchive::Stream {
   bool saw_end_marker_ = false;
   Bytes trailing_garbage_;
 
+  ArchiveEntry translated_;       // the current entry, or what its reader left of it
   std::string path_;              // of the current entry, as in the archive; or of the last
   bool has_content_ = false;      // the current entry is a regular file whose content was not read to its end
   Bytes size_;                    // of that file
@@ -144,8 +145,8 @@ std::string LayerArchive::Stream::after_last() const {
   return path_.empty() ? "" : ", after entry " + in_quotes(path_);
 }
 
-Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
-  if (ended_) return std::nullopt;
+Result<ArchiveEntry*> LayerArchive::Stream::next_entry() {
+  if (ended_) return nullptr;
   const ArchiveLocale locale;
   DADI_CHECK(skip_content());
   const Bytes start = position();
@@ -153,7 +154,7 @@ Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
   const int status = archive_read_next_header2(reader_.get(), entry_.get());
   if (status == ARCHIVE_EOF) {
     DADI_CHECK(finish(start));
-    return std::nullopt;
+    return nullptr;
   }
   if (status != ARCHIVE_OK && (status != ARCHIVE_WARN || !is_harmless(message()))) return header_error(status, start);
   const auto blocks = input_.since_mark(position());
@@ -161,9 +162,10 @@ Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
   auto headers = parse_entry_headers(blocks);
   if (!headers) return std::move(headers).error().context("headers at offset {}{}", start.value, after_last());
   path_ = entry_path(entry_.get(), *headers);
-  auto translated = translate_entry(entry_.get(), *headers);
+  ArchiveEntry& entry = translated_;
+  entry.path = path_;
+  auto translated = translate_entry(entry_.get(), *headers, entry);
   if (!translated) return std::move(translated).error().context("entry {}", in_quotes(path_));
-  ArchiveEntry entry = std::move(*translated);
   input_.forget();
   if (budget_ != nullptr) {
     auto counted = budget_->take_entries(1);
@@ -183,7 +185,7 @@ Result<std::optional<ArchiveEntry>> LayerArchive::Stream::next_entry() {
       *content_ += Bytes{static_cast<std::uint64_t>(length)};
     }
   }
-  return entry;
+  return &entry;
 }
 
 Result<std::optional<ArchiveData>> LayerArchive::Stream::next_data() {
@@ -250,7 +252,7 @@ Error LayerArchive::Stream::header_error(int status, Bytes start) {
   if (starved_) return Error::corruption("cut short in the headers at offset {}{}", start.value, after_last());
   // The name may not have been read yet when reading failed. After a bad checksum (ARCHIVE_RETRY) there is none.
   const auto headers = parse_entry_headers(input_.since_mark(position()));
-  std::string name = headers && status != ARCHIVE_RETRY ? entry_path(entry_.get(), *headers) : std::string();
+  std::string name(headers && status != ARCHIVE_RETRY ? entry_path(entry_.get(), *headers) : "");
   if (headers && status != ARCHIVE_RETRY && name.empty()) name = headers->name;
   if (!name.empty()) return Error::corruption("entry {}: {}", in_quotes(name), message());
   return Error::corruption("no valid header at offset {}{}: {}", start.value, after_last(), message());
@@ -310,7 +312,7 @@ Result<std::unique_ptr<LayerArchive>> LayerArchive::open(ByteSource& source, Arc
   return std::unique_ptr<LayerArchive>(new LayerArchive(std::move(stream)));
 }
 
-Result<std::optional<ArchiveEntry>> LayerArchive::next_entry() {
+Result<ArchiveEntry*> LayerArchive::next_entry() {
   if (stream_->failure) return *stream_->failure;
   auto entry = stream_->next_entry();
   if (!entry) stream_->failure = entry.error();

@@ -61,9 +61,10 @@ struct ArchiveData {
 class EntrySource {
  public:
   virtual ~EntrySource() = default;
-  // The next entry, or none at the end; content of the entry before that was not read is skipped. After an error every
-  // call fails with the same.
-  virtual Result<std::optional<ArchiveEntry>> next_entry() = 0;
+  // The next entry, or null at the end; content of the entry before that was not read is skipped. The entry is the
+  // caller's, to keep by moving it or to change, until the next call: its strings' memory is used again. After an error
+  // every call fails with the same.
+  virtual Result<ArchiveEntry*> next_entry() = 0;
   // The next piece of the current regular file's content, in ascending order, or none at its end. Valid until the next
   // call of any method. Never reaches past the entry's size.
   virtual Result<std::optional<ArchiveData>> next_data() = 0;
@@ -86,7 +87,7 @@ class LayerArchive final : public EntrySource {
   // Errors: corruption (a malformed header; it, or the entry before, is named), unsupported (an entry that no file
   // system of ours can hold, and kinds of entries that are no files: the entry named), exhausted (the budget; it, or
   // the entry before, is named), those of the source, unchanged.
-  Result<std::optional<ArchiveEntry>> next_entry() override;
+  Result<ArchiveEntry*> next_entry() override;
 
   // Errors, which do not name the entry: corruption (the archive is cut short; a sparse file's map contradicts itself),
   // exhausted (the budget), those of the source.

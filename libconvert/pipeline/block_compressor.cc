@@ -8,6 +8,8 @@ namespace {
 
 // Batches that are left to the workers before the thread that writes looks at the first of them: it would only wait.
 constexpr std::size_t kLeftAlone = 2;
+// Batches that wait before that thread is woken, and takes several at once. Fewer than there are for one worker.
+constexpr std::size_t kWorthWaking = 5;
 
 }  // namespace
 
@@ -16,9 +18,11 @@ BlockCompressor::BlockCompressor(ByteSink& out, CompressionWorkers& workers)
 
 BlockCompressor::~BlockCompressor() {
   if (filling_ != nullptr) workers_.give_back(*filling_);
-  const std::lock_guard lock(mutex_);
-  if (!ended_ && status_) status_ = Error::cancelled("not finished");
-  ended_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ended_ && status_) status_ = Error::cancelled("not finished");
+    ended_ = true;
+  }
   changed_.notify_one();
 }
 
@@ -39,9 +43,11 @@ Result<void> BlockCompressor::write(std::span<const std::byte> data) {
 void BlockCompressor::submit() {
   BlockBatch* const batch = std::exchange(filling_, nullptr);
   workers_.compress(*batch);
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   in_flight_.push_back(batch);
-  if (in_flight_.size() > kLeftAlone) changed_.notify_one();
+  const bool wake = in_flight_.size() >= kWorthWaking;
+  lock.unlock();
+  if (wake) changed_.notify_one();
 }
 
 Result<void> BlockCompressor::status() {
@@ -53,7 +59,8 @@ Result<void> BlockCompressor::status() {
 void BlockCompressor::write_batches() {
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [&] { return in_flight_.size() > kLeftAlone || ended_; });
+    if (in_flight_.size() <= kLeftAlone)
+      changed_.wait(lock, [&] { return in_flight_.size() >= kWorthWaking || ended_; });
     if (in_flight_.empty()) return;
     BlockBatch& batch = *in_flight_.front();
     in_flight_.pop_front();
@@ -77,8 +84,8 @@ Result<zfile::Writer::Finished> BlockCompressor::finish() {
   {
     const std::lock_guard lock(mutex_);
     ended_ = true;
-    changed_.notify_one();
   }
+  changed_.notify_one();
   writing_.join();
   DADI_CHECK(std::move(status_));
   return writer_.finish();

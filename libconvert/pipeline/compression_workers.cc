@@ -28,7 +28,7 @@ Result<std::unique_ptr<CompressionWorkers>> CompressionWorkers::create(const zfi
 
 CompressionWorkers::~CompressionWorkers() {
   for (std::jthread& worker : workers_) worker.request_stop();
-  const std::lock_guard lock(mutex_);
+  { const std::lock_guard lock(mutex_); }  // who has seen that it need not stop waits now
   work_to_do_.notify_all();
 }
 
@@ -43,7 +43,9 @@ void CompressionWorkers::work(const std::stop_token& stop, zfile::BlockEncoder e
     batch.status = encode(encoder, batch);
     lock.lock();
     batch.done = true;
+    lock.unlock();
     work_done_.notify_all();
+    lock.lock();
   }
 }
 
@@ -73,9 +75,11 @@ BlockBatch& CompressionWorkers::take() {
 }
 
 void CompressionWorkers::compress(BlockBatch& batch) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   queue_.push_back(&batch);
-  if (queue_.size() > kWorthWaking) work_to_do_.notify_one();
+  const bool wake = queue_.size() > kWorthWaking;
+  lock.unlock();
+  if (wake) work_to_do_.notify_one();
 }
 
 void CompressionWorkers::wait(const BlockBatch& batch) {
@@ -88,9 +92,11 @@ void CompressionWorkers::give_back(BlockBatch& batch) {
   batch.raw.clear();
   batch.stored.clear();
   batch.lengths.clear();
-  const std::lock_guard lock(mutex_);
-  batch.done = false;
-  free_.push_back(&batch);
+  {
+    const std::lock_guard lock(mutex_);
+    batch.done = false;
+    free_.push_back(&batch);
+  }
   batch_free_.notify_one();
 }
 

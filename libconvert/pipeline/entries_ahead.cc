@@ -35,25 +35,24 @@ EntriesAhead::~EntriesAhead() {
 
 // ---- The caller ----------------------------------------------------------------------------------------------------
 
-Result<std::optional<fs::ArchiveEntry>> EntriesAhead::next_entry() {
+Result<fs::ArchiveEntry*> EntriesAhead::next_entry() {
   if (!ahead_ && in_a_row_ >= kRow) start();
   if (!ahead_) {
     auto entry = archive_.next_entry();
     in_a_row_ = entry && *entry && is_small(**entry) ? in_a_row_ + 1 : 0;
     return entry;
   }
-  while (batch_ == nullptr || (next_item_ == batch_->items.size() && batch_->after == Batch::After::kBatch))
-    take_next_batch();
-  if (next_item_ == batch_->items.size()) {
+  while (batch_ == nullptr || (next_item_ == batch_->used && batch_->after == Batch::After::kBatch)) take_next_batch();
+  if (next_item_ == batch_->used) {
     piece_ = end_of_pieces_ = 0;
     if (batch_->error) return *batch_->error;
-    return std::nullopt;
+    return nullptr;
   }
   Item& item = batch_->items[next_item_++];
   piece_ = item.first_piece;
   end_of_pieces_ = item.end_of_pieces;
-  if (next_item_ == batch_->items.size() && batch_->after == Batch::After::kContent) ahead_ = false;
-  return std::move(item.entry);
+  if (next_item_ == batch_->used && batch_->after == Batch::After::kContent) ahead_ = false;
+  return &item.entry;
 }
 
 Result<std::optional<fs::ArchiveData>> EntriesAhead::next_data() {
@@ -63,7 +62,7 @@ Result<std::optional<fs::ArchiveData>> EntriesAhead::next_data() {
     const Piece& piece = batch_->pieces[piece_++];
     return fs::ArchiveData{piece.offset, std::span(batch_->content).subspan(piece.begin, piece.size)};
   }
-  if (batch_->content_error && next_item_ == batch_->items.size()) {
+  if (batch_->content_error && next_item_ == batch_->used) {
     batch_->error = batch_->content_error;  // the first that was told stays
     return *batch_->error;
   }
@@ -87,7 +86,9 @@ void EntriesAhead::take_next_batch() {
   Lock lock(mutex_);
   if (batch_ != nullptr) {
     free_.push_back(batch_);
+    lock.unlock();
     changed_.notify_one();
+    lock.lock();
   }
   changed_.wait(lock, [&] { return !ready_.empty(); });
   batch_ = ready_.front();
@@ -109,17 +110,19 @@ void EntriesAhead::read() {
     lock.lock();
     reading_ = batch.after == Batch::After::kBatch;
     ready_.push_back(&batch);
+    lock.unlock();
     changed_.notify_one();
+    lock.lock();
   }
 }
 
 void EntriesAhead::fill(Batch& batch) {
-  batch.items.clear();
+  batch.used = 0;
   batch.pieces.clear();
   batch.content.clear();
   batch.after = Batch::After::kBatch;
   std::size_t strings = 0;
-  while (batch.items.size() < kMostItems && batch.content.size() + strings < kMostBytes) {
+  while (batch.used < kMostItems && batch.content.size() + strings < kMostBytes) {
     auto entry = archive_.next_entry();
     if (!entry || !*entry) {
       batch.after = entry ? Batch::After::kEnd : Batch::After::kError;
@@ -128,17 +131,20 @@ void EntriesAhead::fill(Batch& batch) {
     }
     const bool small = is_small(**entry);
     strings += bytes_of(**entry);
-    batch.items.push_back({std::move(**entry), batch.pieces.size(), batch.pieces.size()});
+    if (batch.used == batch.items.size()) batch.items.emplace_back();
+    Item& item = batch.items[batch.used++];
+    std::swap(item.entry, **entry);
+    item.first_piece = item.end_of_pieces = batch.pieces.size();
     if (!small) {
       batch.after = Batch::After::kContent;
       return;
     }
     auto copied = copy_content(batch);
-    batch.items.back().end_of_pieces = batch.pieces.size();
+    item.end_of_pieces = batch.pieces.size();
     if (copied) continue;
     batch.after = Batch::After::kError;
     batch.content_error = copied.error();
-    batch.error = std::move(copied).error().context("entry {}", fs::in_quotes(batch.items.back().entry.path));
+    batch.error = std::move(copied).error().context("entry {}", fs::in_quotes(item.entry.path));
     return;
   }
 }

@@ -26,7 +26,7 @@ class EntriesAhead final : public fs::EntrySource {
   EntriesAhead(const EntriesAhead&) = delete;
   EntriesAhead& operator=(const EntriesAhead&) = delete;
 
-  Result<std::optional<fs::ArchiveEntry>> next_entry() override;
+  Result<fs::ArchiveEntry*> next_entry() override;
   Result<std::optional<fs::ArchiveData>> next_data() override;
 
  private:
@@ -41,7 +41,8 @@ class EntriesAhead final : public fs::EntrySource {
     std::size_t end_of_pieces;
   };
   struct Batch {
-    std::vector<Item> items;
+    std::vector<Item> items;  // of which some may be left of an earlier use, for their strings' memory
+    std::size_t used = 0;
     std::vector<Piece> pieces;
     std::vector<std::byte> content;  // of all pieces
     // What comes after the items, if no other batch does.

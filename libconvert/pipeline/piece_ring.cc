@@ -22,9 +22,11 @@ std::span<std::byte> PieceRing::buffer() {
 }
 
 void PieceRing::filled(std::size_t size) {
-  const std::lock_guard lock(mutex_);
-  pieces_[filled_ % pieces_.size()].size = size;
-  ++filled_;
+  {
+    const std::lock_guard lock(mutex_);
+    pieces_[filled_ % pieces_.size()].size = size;
+    ++filled_;
+  }
   more_.notify_all();
 }
 

@@ -1,6 +1,7 @@
 #include "libfs/writer/allocator.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace dadi::fs {
 
@@ -114,8 +115,34 @@ Result<InodeNumber> InodeAllocator::take(bool directory) {
     second_pass_ = true;
   }
   cursor_ = found + 1;
-  ext2fs_inode_alloc_stats2(fs_, found, +1, directory ? 1 : 0);
+  ext2fs_mark_inode_bitmap2(fs_->inode_map, found);
+  const dgrp_t group = ext2fs_group_of_ino(fs_, found);
+  if (group != uncounted_.group) {
+    count();
+    uncounted_.group = group;
+  }
+  ++uncounted_.inodes;
+  uncounted_.directories += directory ? 1 : 0;
+  uncounted_.end = std::max(uncounted_.end, (found - 1) % fs_->super->s_inodes_per_group + 1);
   return found;
+}
+
+// As ext2fs_inode_alloc_stats2 does for each.
+void InodeAllocator::count() {
+  const Uncounted taken = std::exchange(uncounted_, {});
+  if (taken.inodes == 0) return;
+  const dgrp_t group = taken.group;
+  ext2fs_bg_free_inodes_count_set(fs_, group, ext2fs_bg_free_inodes_count(fs_, group) - taken.inodes);
+  ext2fs_bg_used_dirs_count_set(fs_, group, ext2fs_bg_used_dirs_count(fs_, group) + taken.directories);
+  ext2fs_bg_flags_clear(fs_, group, EXT2_BG_INODE_UNINIT);
+  if (ext2fs_has_group_desc_csum(fs_) != 0) {
+    const std::uint32_t unused = fs_->super->s_inodes_per_group - taken.end;
+    if (unused < ext2fs_bg_itable_unused(fs_, group)) ext2fs_bg_itable_unused_set(fs_, group, unused);
+    ext2fs_group_desc_csum_set(fs_, group);
+  }
+  fs_->super->s_free_inodes_count -= taken.inodes;
+  ext2fs_mark_super_dirty(fs_);
+  ext2fs_mark_ib_dirty(fs_);
 }
 
 void InodeAllocator::free(InodeNumber inode, bool directory) {
@@ -127,6 +154,7 @@ void InodeAllocator::retire(InodeNumber inode, bool directory) {
 }
 
 void InodeAllocator::settle() {
+  count();
   for (const auto& [inode, directory] : retired_) free(inode, directory);
   retired_.clear();
 }

@@ -65,8 +65,20 @@ class InodeAllocator {
   bool exhausted() const { return exhausted_; }  // a take() failed
 
  private:
+  // Taken in one group, in the bitmap, and not yet counted in the group's descriptor: its checksum takes longer than
+  // all the rest.
+  struct Uncounted {
+    dgrp_t group = 0;
+    std::uint32_t inodes = 0;
+    std::uint32_t directories = 0;
+    std::uint32_t end = 0;  // in the group, of the last one's place in the table
+  };
+
+  void count();
+
   ext2_filsys fs_;
   InodeNumber cursor_;
+  Uncounted uncounted_;
   bool second_pass_ = false;
   bool exhausted_ = false;
   std::vector<std::pair<InodeNumber, bool>> retired_;

@@ -1,6 +1,8 @@
 #include "libfs/writer/directory.h"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -53,7 +55,7 @@ void store_entries(Block& block, std::size_t start, bool checksums, const std::v
 
 struct Hashed {
   std::uint32_t hash;
-  std::uint32_t minor;
+  std::uint32_t minor;  // hash
   std::pair<const std::string, Child>* entry;
 
   const std::string& name() const { return entry->first; }
@@ -64,6 +66,25 @@ struct Hashed {
     return a.minor != b.minor ? a.minor < b.minor : a.name() < b.name();
   }
 };
+
+// Hashes are spread evenly: the entries are, too, over as many stretches as their upper bits tell apart, each of which
+// has a few to be sorted.
+std::vector<Hashed> sorted_by_hash(const std::vector<Hashed>& entries) {
+  const auto bits = std::clamp<std::size_t>(std::bit_width(entries.size()), 3, 18) - 2;
+  const auto stretch = [&](const Hashed& entry) { return entry.hash >> (32 - bits); };
+  std::vector<std::size_t> ends((std::size_t{1} << bits) + 1);
+  for (const Hashed& entry : entries) ++ends[stretch(entry) + 1];
+  std::partial_sum(ends.begin(), ends.end(), ends.begin());
+  std::vector<Hashed> sorted(entries.size());
+  for (const Hashed& entry : entries) sorted[ends[stretch(entry)]++] = entry;  // from where it begins to where it ends
+  auto begin = sorted.begin();
+  for (std::size_t end : ends) {
+    const auto next = sorted.begin() + static_cast<std::ptrdiff_t>(end);
+    if (begin < next) std::sort(begin, next);
+    begin = std::max(begin, next);
+  }
+  return sorted;
+}
 
 }  // namespace
 
@@ -334,7 +355,7 @@ Result<void> Directory::rebuild_as_tree(DirectoryHost& host) {
     DADI_TRY(hashed.hash, hash_of(host, entry.first, &hashed.minor));
     entries.push_back(hashed);
   }
-  std::ranges::sort(entries, std::less{});
+  entries = sorted_by_hash(entries);
 
   blocks_.emplace_back();  // the root
   std::vector<Leaf> leaves;

@@ -159,7 +159,7 @@ TEST(EntriesAhead, ErrorsStay) {
   const auto plain = fs::LayerArchive::open(source);
   ASSERT_TRUE(plain);
   EntriesAhead entries(**plain);
-  Result<std::optional<fs::ArchiveEntry>> entry = std::nullopt;
+  Result<fs::ArchiveEntry*> entry = nullptr;
   do {
     entry = entries.next_entry();
   } while (entry && *entry);
@@ -175,14 +175,14 @@ TEST(EntriesAhead, ErrorsStay) {
 TEST(EntriesAhead, LargeAttributesBoundWhatIsReadAhead) {
   class Attributed final : public fs::EntrySource {
    public:
-    Result<std::optional<fs::ArchiveEntry>> next_entry() override {
-      fs::ArchiveEntry entry;
+    Result<fs::ArchiveEntry*> next_entry() override {
       entry.path = "file";
       entry.attributes.xattrs["user.large"] = std::string(std::size_t{1} << 20, 'x');
       ++given;
-      return entry;
+      return &entry;
     }
     Result<std::optional<fs::ArchiveData>> next_data() override { return std::nullopt; }
+    fs::ArchiveEntry entry;
     std::size_t given = 0;
   };
   Attributed source;

@@ -101,14 +101,14 @@ TEST(LayerArchive, SkipsContentThatNobodyReads) {
   PieceSource source(TarBuilder().file("a", std::string(5000, 'a')).file("b", "b").finish(), 700);
   const auto archive = LayerArchive::open(source);
   ASSERT_TRUE(archive.has_value());
-  EXPECT_EQ((*archive)->next_entry()->value().path, "a");
+  EXPECT_EQ((*archive)->next_entry().value()->path, "a");
   EXPECT_EQ((*archive)->next_data()->value().offset, Bytes{0});  // a part of it only
-  EXPECT_EQ((*archive)->next_entry()->value().path, "b");
+  EXPECT_EQ((*archive)->next_entry().value()->path, "b");
   EXPECT_EQ(as_text((*archive)->next_data()->value().bytes), "b");
   EXPECT_FALSE((*archive)->next_data()->has_value());
   EXPECT_FALSE((*archive)->next_data()->has_value());
-  EXPECT_FALSE((*archive)->next_entry()->has_value());
-  EXPECT_FALSE((*archive)->next_entry()->has_value());
+  EXPECT_EQ((*archive)->next_entry().value(), nullptr);
+  EXPECT_EQ((*archive)->next_entry().value(), nullptr);
 }
 
 // --- names

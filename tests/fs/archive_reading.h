@@ -87,10 +87,10 @@ inline Result<ReadArchive> read_archive(ByteSource& source) {
   DADI_TRY(const auto archive, LayerArchive::open(source));
   ReadArchive result;
   while (true) {
-    DADI_TRY(auto entry, archive->next_entry());
+    DADI_TRY(ArchiveEntry * entry, archive->next_entry());
     if (!entry) break;
     ReadEntry& read = result.entries.emplace_back();
-    read.entry = *std::move(entry);
+    read.entry = std::move(*entry);
     DADI_CHECK(read_content(*archive, read).context("entry \"{}\"", read.entry.path));
     if (read.entry.size.value <= (std::uint64_t{1} << 30)) read.content.resize(read.entry.size.value);
   }
