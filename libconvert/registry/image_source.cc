@@ -77,6 +77,25 @@ class Rests {
   std::vector<std::atomic<Clock::time_point>> until_;
 };
 
+// How much of a read came from whoever was asked for it, so that the next is asked for the rest.
+class Arrived final : public ReadProgress {
+ public:
+  explicit Arrived(ReadProgress* waiting) : waiting_(waiting) {}
+
+  // Another is asked, for what follows.
+  void begin() { before_ = bytes_; }
+  void arrived(std::size_t bytes) override {
+    bytes_ = before_ + bytes;
+    if (waiting_ != nullptr) waiting_->arrived(bytes_);
+  }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  ReadProgress* const waiting_;
+  std::size_t before_ = 0;
+  std::size_t bytes_ = 0;
+};
+
 // A blob at random, from the first repository that gives what is asked for. What was damaged is asked of the last: it
 // is the registry itself, and a mirror may give the same again.
 class FirstThatReads final : public BlobReader {
@@ -91,13 +110,20 @@ class FirstThatReads final : public BlobReader {
   Bytes size() const override { return size_; }
   Result<void> read_at(Bytes offset, std::span<std::byte> out, const ReadContext& context) const override {
     const std::size_t last = blobs_.size() - 1;
+    Arrived arrived(context.progress);
+    ReadContext counted = context;
+    counted.progress = &arrived;
+    const auto read_rest = [&](std::size_t i) {
+      arrived.begin();
+      return blobs_[i]->read_at(offset + Bytes{arrived.bytes()}, out.subspan(arrived.bytes()), counted);
+    };
     for (std::size_t i = context.anew ? last : 0; i < last; ++i) {
       if (rests_->includes(i)) continue;
-      auto read = blobs_[i]->read_at(offset, out, context);
+      auto read = read_rest(i);
       if (read || context.memory_only || read.error().code() == ErrorCode::kCancelled) return read;
       if (read.error().code() == ErrorCode::kUnavailable) rests_->begin(i);
     }
-    return blobs_[last]->read_at(offset, out, context);
+    return read_rest(last);
   }
 
  private:

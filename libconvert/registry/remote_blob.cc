@@ -26,7 +26,9 @@ bool is_patience(long status) {
 // The place of a blob's bytes among those of an answer.
 class RangeBody {
  public:
-  RangeBody(Bytes first, std::span<std::byte> out, Bytes size) : first_(first.value), out_(out), size_(size.value) {}
+  // `before`: bytes of the whole read that are there already.
+  RangeBody(Bytes first, std::span<std::byte> out, Bytes size, std::size_t before, ReadProgress* progress)
+      : first_(first.value), out_(out), size_(size.value), before_(before), progress_(progress) {}
 
   bool take(const HttpHead& head, std::span<const std::byte> bytes) {
     if (!judged_) sound_ = judge(head).has_value();
@@ -41,6 +43,7 @@ class RangeBody {
     bytes = bytes.first(std::min(bytes.size(), out_.size() - got_));
     std::memcpy(out_.data() + got_, bytes.data(), bytes.size());
     got_ += bytes.size();
+    if (progress_ != nullptr) progress_->arrived(before_ + got_);
     // A connection whose answer came to its end by itself is used again; to break off costs it.
     return got_ < out_.size() || head.header("content-length") == std::to_string(out_.size());
   }
@@ -82,6 +85,8 @@ class RangeBody {
   const std::uint64_t first_;
   const std::span<std::byte> out_;
   const std::uint64_t size_;
+  const std::size_t before_;
+  ReadProgress* const progress_;
   bool judged_ = false;
   bool sound_ = false;
   std::uint64_t skip_ = 0;
@@ -137,7 +142,7 @@ class RemoteBlob::Read {
     request.headers.push_back(fmt::format("Range: bytes={}-{}", first, offset_.value + out_.size() - 1));
     request.deadline = deadline_;
     request.new_connection = failures_ > 0;
-    RangeBody body({first}, out_.subspan(got_), blob_.size_);
+    RangeBody body({first}, out_.subspan(got_), blob_.size_, got_, context_.progress);
     const auto head = blob_.repository_->exchange(
         request, [&](const HttpHead& answer, std::span<const std::byte> bytes) { return body.take(answer, bytes); });
     got_ += body.got();

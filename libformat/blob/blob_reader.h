@@ -16,6 +16,16 @@ namespace dadi {
 
 enum class ReadClass { kDemand, kPrefetch };
 
+// Whoever wants the front of a read before all of it is there.
+class ReadProgress {
+ public:
+  // The first `bytes` of what is read are there, and stay as they are. Called by the thread that reads.
+  virtual void arrived(std::size_t bytes) = 0;
+
+ protected:
+  ~ReadProgress() = default;
+};
+
 // What a read may cost its caller. The default: wait as long as it takes.
 struct ReadContext {
   std::stop_token stop;
@@ -28,6 +38,9 @@ struct ReadContext {
   bool exact = false;
   // Not from a cache: what that gave was damaged.
   bool anew = false;
+  // Borrowed; null: nobody. Told of by those who fetch from far away alone; who reads other bytes for those that were
+  // asked for does not hand it on.
+  ReadProgress* progress = nullptr;
 };
 
 // Thread-safe: any number of threads may read at once.

@@ -16,10 +16,15 @@ constexpr auto kUsesWritten = std::chrono::seconds(10);
 
 }  // namespace
 
-// Neighbouring chunks on their way. All but `first` and `count` is guarded by the blob's mutex; `data` belongs to the
-// thread that fetches until the state is done, and is not changed after.
+// Neighbouring chunks on their way. All but `first` and `count` is guarded by the blob's mutex; of `data` the thread
+// that fetches has what has not arrived yet, and the rest is not changed any more.
 struct CachedBlob::Fetch {
   enum class State { kQueued, kRunning, kDone };
+
+  std::uint64_t offset_of(const Part& part, std::uint64_t chunk) const {
+    return (part.number - first) * chunk + part.offset;
+  }
+  bool has(const Part& part, std::uint64_t chunk) const { return offset_of(part, chunk) + part.out.size() <= arrived; }
 
   std::uint64_t first = 0;
   std::uint64_t count = 0;
@@ -28,9 +33,32 @@ struct CachedBlob::Fetch {
   State state = State::kQueued;
   std::size_t waiters = 0;
   std::stop_source stop;
-  SharedFetch beyond;  // of what follows, which nobody may be waiting for
   std::vector<std::byte> data;
+  std::size_t arrived = 0;  // bytes of it, from the first on
   std::optional<Error> error;
+};
+
+// Lets those that wait have the chunks of a fetch that are there.
+class CachedBlob::Arrivals final : public ReadProgress {
+ public:
+  Arrivals(const CachedBlob& blob, Fetch& fetch) : blob_(blob), fetch_(fetch) {}
+
+  void arrived(std::size_t bytes) override {
+    bytes -= bytes % blob_.store_->geometry().chunk();
+    if (bytes <= told_) return;
+    told_ = bytes;
+    {
+      const std::lock_guard lock(blob_.mutex_);
+      fetch_.arrived = bytes;
+      if (fetch_.waiters == 0) return;
+    }
+    blob_.changed_.notify_all();
+  }
+
+ private:
+  const CachedBlob& blob_;
+  Fetch& fetch_;
+  std::size_t told_ = 0;
 };
 
 std::shared_ptr<const CachedBlob> CachedBlob::open(std::shared_ptr<DiskCache> cache, const Digest& digest, Bytes size,
@@ -83,6 +111,7 @@ Result<void> CachedBlob::read_at(Bytes offset, std::span<std::byte> out, const R
                              offset.value, size_.value);
   const std::uint64_t chunk = store_ ? store_->geometry().chunk() : kWindow;
   const std::size_t size = out.size();
+  const std::byte* const begin = out.data();
   while (!out.empty()) {
     std::vector<Part> parts;
     for (std::uint64_t taken = 0; !out.empty() && (parts.empty() || taken + chunk <= kWindow);) {
@@ -93,13 +122,17 @@ Result<void> CachedBlob::read_at(Bytes offset, std::span<std::byte> out, const R
       offset += Bytes{piece.size()};
       taken += chunk;
     }
-    DADI_CHECK(read_parts(std::move(parts), context));
+    DADI_CHECK(read_parts(std::move(parts), begin, context));
   }
   cache_->counters_.read += size;
   return {};
 }
 
-Result<void> CachedBlob::read_parts(std::vector<Part> parts, const ReadContext& context) const {
+// `begin`: of all that is read, for whoever wants to know how far that is.
+Result<void> CachedBlob::read_parts(std::vector<Part> parts, const std::byte* begin, const ReadContext& context) const {
+  const auto tell = [&](const Part& missing) {  // what is in front of it is there
+    if (context.progress != nullptr) context.progress->arrived(static_cast<std::size_t>(missing.out.data() - begin));
+  };
   if (!store_) {
     ++cache_->counters_.bypasses;
     return read_around(parts, context);
@@ -119,17 +152,16 @@ Result<void> CachedBlob::read_parts(std::vector<Part> parts, const ReadContext& 
   const auto fetches = join_or_start(missing, context);
   Result<void> result;
   for (std::size_t i = 0; i < missing.size() && result; ++i) {
+    tell(missing[i]);
     const SharedFetch& fetch = fetches[i];
     if (!fetch) {  // another thread was done with it just now
       if (!read_stored(missing[i], false)) result = read_around(std::span(missing).subspan(i, 1), context);
       continue;
     }
-    result = wait(fetch, context);
-    if (!result) break;
-    const std::uint64_t at = (missing[i].number - fetch->first) * store_->geometry().chunk() + missing[i].offset;
-    std::memcpy(missing[i].out.data(), fetch->data.data() + at, missing[i].out.size());
+    result = wait(fetch, missing[i], context);
+    if (result) copy(*fetch, missing[i]);
   }
-  leave(fetches);
+  leave(fetches, /*given_up=*/!result);
   return result;
 }
 
@@ -154,25 +186,31 @@ bool CachedBlob::read_fetched(const Part& part) const {
   {
     const std::lock_guard lock(mutex_);
     const auto found = fetches_.find(part.number);
-    if (found == fetches_.end() || found->second->state != Fetch::State::kDone) return false;
+    if (found == fetches_.end() || !found->second->has(part, store_->geometry().chunk())) return false;
     fetch = found->second;
   }
-  const std::uint64_t at = (part.number - fetch->first) * store_->geometry().chunk() + part.offset;
-  std::memcpy(part.out.data(), fetch->data.data() + at, part.out.size());
+  copy(*fetch, part);
   ++cache_->counters_.hits;
   return true;
+}
+
+// REQUIRES: it has arrived.
+void CachedBlob::copy(const Fetch& fetch, const Part& part) const {
+  std::memcpy(part.out.data(), fetch.data.data() + fetch.offset_of(part, store_->geometry().chunk()), part.out.size());
 }
 
 // Straight from the blob below, neighbours at once.
 Result<void> CachedBlob::read_around(std::span<const Part> parts, const ReadContext& context) const {
   const std::uint64_t chunk = store_ ? store_->geometry().chunk() : kWindow;
+  ReadContext silent = context;
+  silent.progress = nullptr;
   while (!parts.empty()) {
     const Part& first = parts.front();
     std::size_t size = first.out.size();
     std::size_t count = 1;
     for (; count < parts.size() && parts[count].out.data() == first.out.data() + size; ++count)
       size += parts[count].out.size();
-    DADI_CHECK(below_->read_at({first.number * chunk + first.offset}, {first.out.data(), size}, context));
+    DADI_CHECK(below_->read_at({first.number * chunk + first.offset}, {first.out.data(), size}, silent));
     ++cache_->counters_.fetches;
     cache_->counters_.fetched += size;
     parts = parts.subspan(count);
@@ -219,29 +257,20 @@ std::vector<CachedBlob::SharedFetch> CachedBlob::join_or_start(std::span<const P
       }
       ++fetch->waiters;
     }
-    if (started && context.read_class == ReadClass::kDemand && !context.exact && !context.anew)
-      if ((started->beyond = fetch_beyond(started, context))) to_start.push_back(started->beyond);
+    if (started && context.read_class == ReadClass::kDemand && !context.exact && !context.anew) reach_out(started);
   }
   cache_->counters_.misses += parts.size();
   for (const SharedFetch& fetch : to_start) start(fetch, context.read_class);
   return joined;
 }
 
-// What is missing after a fetch, up to where an aligned piece ends, or none: by another fetch, so that whoever waits
-// has what he asked for as soon as that is there. What comes next is asked for soon, more often than not. REQUIRES:
-// mutex_ is held.
-CachedBlob::SharedFetch CachedBlob::fetch_beyond(const SharedFetch& fetch, const ReadContext& context) const {
+// Has a fetch bring what follows it, too, up to where an aligned piece ends: that comes next, more often than not, and
+// arrives after what somebody waits for. REQUIRES: mutex_ is held; the fetch is not started yet.
+void CachedBlob::reach_out(const SharedFetch& fetch) const {
   const std::uint64_t reach = std::max<std::uint64_t>(1, cache_->options().reach.value / store_->geometry().chunk());
   const std::uint64_t begin = fetch->first + fetch->count;
   const std::uint64_t end = std::min(round_up(begin, reach), store_->geometry().chunks());
-  SharedFetch beyond;
-  for (std::uint64_t number = begin; number < end && is_absent(number); ++number) {
-    if (beyond)
-      extend(beyond);
-    else
-      beyond = new_fetch(number, context);
-  }
-  return beyond;
+  for (std::uint64_t number = begin; number < end && is_absent(number); ++number) extend(fetch);
 }
 
 // Of one chunk, to be started. REQUIRES: mutex_ is held.
@@ -270,10 +299,11 @@ void CachedBlob::start(const SharedFetch& fetch, ReadClass read_class) const {
   submit(read_class == ReadClass::kDemand ? cache_->demand_ : cache_->prefetch_, [this, fetch] { run(fetch); });
 }
 
-// Errors: the fetch's; unavailable, cancelled.
-Result<void> CachedBlob::wait(const SharedFetch& fetch, const ReadContext& context) const {
+// Until the part of it is there. Errors: the fetch's; unavailable, cancelled.
+Result<void> CachedBlob::wait(const SharedFetch& fetch, const Part& part, const ReadContext& context) const {
   std::unique_lock lock(mutex_);
-  const auto done = [&] { return fetch->state == Fetch::State::kDone; };
+  const auto there = [&] { return fetch->has(part, store_->geometry().chunk()); };
+  const auto done = [&] { return there() || fetch->state == Fetch::State::kDone; };
   const bool ended = context.deadline == Clock::time_point::max()
                          ? changed_.wait(lock, context.stop, done)
                          : changed_.wait_until(lock, context.stop, context.deadline, done);
@@ -281,23 +311,20 @@ Result<void> CachedBlob::wait(const SharedFetch& fetch, const ReadContext& conte
     DADI_CHECK(runtime::still_wanted(context));
     return Error::unavailable("no answer within the time allowed");
   }
-  if (fetch->error) return *fetch->error;
+  if (!there()) return *fetch->error;
   return {};
 }
 
-// A fetch that nobody waits for any more is stopped, and so is that of what follows it, which is likely to be stuck
-// where this one is; who wants their chunks from now on starts another.
-void CachedBlob::leave(std::span<const SharedFetch> fetches) const {
+// A fetch that is given up, and that nobody else waits for, is stopped; who wants its chunks from now on starts
+// another.
+void CachedBlob::leave(std::span<const SharedFetch> fetches, bool given_up) const {
   std::vector<SharedFetch> unwanted;
   {
     const std::lock_guard lock(mutex_);
     for (const SharedFetch& fetch : fetches) {
-      if (!fetch || --fetch->waiters > 0 || (fetch->state == Fetch::State::kDone && !fetch->error)) continue;
-      for (const SharedFetch& one : {fetch, fetch->beyond}) {
-        if (!one || one->waiters > 0 || one->state == Fetch::State::kDone) continue;
-        forget(one);
-        unwanted.push_back(one);
-      }
+      if (!fetch || --fetch->waiters > 0 || !given_up || fetch->state == Fetch::State::kDone) continue;
+      forget(fetch);
+      unwanted.push_back(fetch);
     }
   }
   for (const SharedFetch& fetch : unwanted) fetch->stop.request_stop();
@@ -320,6 +347,8 @@ void CachedBlob::run(const SharedFetch& fetch) const {
     context.anew = fetch->anew;
     context.exact = true;  // reaching out was done
   }
+  Arrivals arrivals(*this, *fetch);
+  context.progress = &arrivals;
   const bool demanded = context.read_class == ReadClass::kDemand;
   if (demanded) ++cache_->demanded_;
   const Geometry& geometry = store_->geometry();
@@ -337,7 +366,10 @@ void CachedBlob::run(const SharedFetch& fetch) const {
   {
     const std::lock_guard lock(mutex_);
     fetch->state = Fetch::State::kDone;
-    if (!result) fetch->error = std::move(result).error();
+    if (result)
+      fetch->arrived = size;
+    else
+      fetch->error = std::move(result).error();
     if (keep) {
       to_write_.push_back(fetch);
     } else {

@@ -31,9 +31,9 @@ struct DownloadOptions {
 // Bytes that the cache has are read from it and verified; others are fetched from the blob below, in whole chunks:
 // neighbours together, several runs at once, each once for all threads that wait for it. A demand read, unless it is
 // exact, has what follows it fetched, too (DiskCacheOptions::reach), but does not wait for that. A fetch belongs to
-// none of those: each waits to its own deadline and stop, and what nobody waits for any more is stopped. A fetch that
-// fails fails those that wait for it, and is tried anew by the next read. What was fetched is given to its readers at
-// once and written by another thread.
+// none of those: each waits for its own bytes, to its own deadline and stop, and what is given up by all who wait is
+// stopped. A fetch that fails fails those that wait for it, and is tried anew by the next read. What was fetched is
+// given to its readers as it arrives, and written by another thread.
 //
 // Where the folder cannot be used, or its disk is full, reads go to the blob below as they are. Thread-safe.
 class CachedBlob final : public BlobReader {
@@ -62,6 +62,7 @@ class CachedBlob final : public BlobReader {
 
  private:
   struct Fetch;
+  class Arrivals;
   struct Part {  // of a read: what it wants of one chunk
     std::uint64_t number = 0;
     std::uint64_t offset = 0;  // in the chunk
@@ -74,16 +75,17 @@ class CachedBlob final : public BlobReader {
 
   bool read_stored(Part& part, bool memory_only) const;
   bool read_fetched(const Part& part) const;
-  Result<void> read_parts(std::vector<Part> parts, const ReadContext& context) const;
+  void copy(const Fetch& fetch, const Part& part) const;
+  Result<void> read_parts(std::vector<Part> parts, const std::byte* begin, const ReadContext& context) const;
   Result<void> read_around(std::span<const Part> parts, const ReadContext& context) const;
   std::vector<SharedFetch> join_or_start(std::span<const Part> parts, const ReadContext& context) const;
   SharedFetch new_fetch(std::uint64_t first, const ReadContext& context) const;
   void extend(const SharedFetch& fetch) const;
-  SharedFetch fetch_beyond(const SharedFetch& fetch, const ReadContext& context) const;
+  void reach_out(const SharedFetch& fetch) const;
   bool is_absent(std::uint64_t number) const;
   void start(const SharedFetch& fetch, ReadClass read_class) const;
-  Result<void> wait(const SharedFetch& fetch, const ReadContext& context) const;
-  void leave(std::span<const SharedFetch> fetches) const;
+  Result<void> wait(const SharedFetch& fetch, const Part& part, const ReadContext& context) const;
+  void leave(std::span<const SharedFetch> fetches, bool given_up) const;
   void run(const SharedFetch& fetch) const;
   void forget(const SharedFetch& fetch) const;
   void write_fetched() const;

@@ -1,6 +1,7 @@
 // A blob that is far away, and misbehaves on demand.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <utility>
@@ -10,7 +11,8 @@
 
 namespace dadi::test {
 
-// Bytes that are never in memory: reads wait, for as long as the blob is stalled. Thread-safe.
+// Bytes that are never in memory: reads wait, for as long as the blob is stalled. What lies in front of where it is
+// stalled arrives. Thread-safe.
 class FaultyBlob final : public BlobReader {
  public:
   explicit FaultyBlob(std::vector<std::byte> data) : size_{data.size()}, data_(std::move(data)) {}
@@ -23,7 +25,12 @@ class FaultyBlob final : public BlobReader {
     ++reads_;
     ++waiting_;
     changed_.notify_all();
-    const auto answers = [&] { return !stalled_ || offset < stalled_from_; };
+    if (stalled_ && offset < stalled_from_ && context.progress != nullptr) {
+      const std::size_t front = std::min<std::size_t>(out.size(), (stalled_from_ - offset).value);
+      std::copy_n(data_.begin() + static_cast<std::ptrdiff_t>(offset.value), front, out.begin());
+      context.progress->arrived(front);
+    }
+    const auto answers = [&] { return !stalled_ || offset + Bytes{out.size()} <= stalled_from_; };
     const bool answered = context.deadline == std::chrono::steady_clock::time_point::max()
                               ? changed_.wait(lock, context.stop, answers)
                               : changed_.wait_until(lock, context.stop, context.deadline, answers);
@@ -36,7 +43,7 @@ class FaultyBlob final : public BlobReader {
     return {};
   }
 
-  // Reads that begin at `from` or later wait.
+  // Reads that reach to `from` or further wait.
   void stall(bool stalled, Bytes from = {}) {
     const std::lock_guard lock(mutex_);
     stalled_ = stalled;
