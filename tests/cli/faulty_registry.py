@@ -52,11 +52,12 @@ class FaultyRegistry:
 
     def __init__(self, test, tokens=0, elsewhere=False, referrers=False):
         """`tokens`: how often a token can be used, 0 for no tokens; `elsewhere`: blobs are on another host; `referrers`:
-        it lists them; `delay`: how long each answer takes, in seconds. `connections`: how many there were."""
+        it lists them; `delay`: how long each answer takes, in seconds. `connections`: how many there were. `held`: by
+        digest of a blob, what has to come true before its second half does, or half a minute passes."""
         self.faults = collections.Counter()
         self.tokens, self.elsewhere, self.delay = tokens, elsewhere, 0
         self.referrers = {} if referrers else None  # digest of a subject -> descriptors
-        self.manifests, self.types, self.blobs, self.uploads = {}, {}, {}, {}
+        self.manifests, self.types, self.blobs, self.uploads, self.held = {}, {}, {}, {}, {}
         self.seen = []  # (host that was asked, method, path, headers)
         self.uses = {}  # token -> how often it can be used still
         self.connections = 0
@@ -124,6 +125,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         middle = len(data) // 2
         if self.registry.goes_wrong("wrong"):
             data = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:]
+        if digest in self.registry.held:
+            return self.send_in_halves(data, status, extra, self.registry.held[digest])
         slowly = next((kind for kind in ("dies", "cut", "stall", "drip") if self.registry.goes_wrong(kind)), None)
         if slowly == "dies":
             self.registry.faults["gone"] = 1 << 30
@@ -143,6 +146,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if slowly == "stall":
             self.registry.ended.wait(60)
         return None
+
+    def send_in_halves(self, data, status, extra, condition):
+        self.send_response(status)
+        for name, value in {"Content-Length": len(data), **extra}.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        middle = len(data) // 2
+        self.wfile.write(data[:middle])
+        deadline = time.monotonic() + 30
+        while not condition() and time.monotonic() < deadline and not self.registry.ended.wait(0.01):
+            pass
+        self.wfile.write(data[middle:])
 
     def part_of(self, data):
         """What a Range asks for, the status, and the headers that go with it."""

@@ -50,6 +50,21 @@ class Faults(harness.Test):
         self.assertLess(time.monotonic() - started, 30)
         self.assertLess(self.registry.faults["asleep"], 1)
 
+    def test_fetching_converting_and_uploading_overlap(self):
+        """Each layer's second half comes when another is as far as it can be only if they do."""
+        Layout(self.folder / "three").add_image([[entry(f"srv/{i}", os.urandom(6 << 20))] for i in range(3)])
+        self.start()
+        self.dadi("push", "oci:three", self.at, env=self.env)
+        first, second, third = (layer["digest"] for layer in read_manifest(self.folder / "three")[0]["layers"])
+        source = set(self.registry.blobs)
+        self.registry.held = {first: lambda: self.asked("GET", second),  # is fetched ahead
+                              third: lambda: set(self.registry.blobs) - source}  # the first one's result is uploaded
+        self.registry.seen.clear()
+        started = time.monotonic()
+        self.dadi("convert", "--no-cache", self.at, f"docker://{self.registry.host}/b:1", env=self.env)
+        self.assertLess(time.monotonic() - started, 25)
+        self.assertEqual(len(self.asked("GET", third)), 1)
+
     def test_tokens_are_fetched_used_again_and_renewed_when_they_expire(self):
         self.start(tokens=4)
         self.fails(DENIED, "push", "oci:image", self.at, env=self.env, says="hint: dadi login")
