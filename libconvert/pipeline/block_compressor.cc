@@ -9,7 +9,7 @@ namespace {
 // Batches that are left to the workers before the thread that writes looks at the first of them: it would only wait.
 constexpr std::size_t kLeftAlone = 2;
 // Batches that wait before that thread is woken, and takes several at once. Fewer than there are for one worker.
-constexpr std::size_t kWorthWaking = 5;
+constexpr std::size_t kWakesWriter = 5;
 
 }  // namespace
 
@@ -45,7 +45,7 @@ void BlockCompressor::submit() {
   workers_.compress(*batch);
   std::unique_lock lock(mutex_);
   in_flight_.push_back(batch);
-  const bool wake = in_flight_.size() >= kWorthWaking;
+  const bool wake = in_flight_.size() >= kWakesWriter;
   lock.unlock();
   if (wake) changed_.notify_one();
 }
@@ -60,7 +60,7 @@ void BlockCompressor::write_batches() {
   std::unique_lock lock(mutex_);
   while (true) {
     if (in_flight_.size() <= kLeftAlone)
-      changed_.wait(lock, [&] { return in_flight_.size() >= kWorthWaking || ended_; });
+      changed_.wait(lock, [&] { return in_flight_.size() >= kWakesWriter || ended_; });
     if (in_flight_.empty()) return;
     BlockBatch& batch = *in_flight_.front();
     in_flight_.pop_front();
