@@ -55,7 +55,7 @@ void store_entries(Block& block, std::size_t start, bool checksums, const std::v
 
 struct Hashed {
   std::uint32_t hash;
-  std::uint32_t minor;  // hash
+  std::uint32_t minor;
   std::pair<const std::string, Child>* entry;
 
   const std::string& name() const { return entry->first; }

@@ -36,6 +36,7 @@ struct CachedBlob::Fetch {
   std::vector<std::byte> data;
   std::size_t arrived = 0;  // bytes of it, from the first on
   std::optional<Error> error;
+  std::condition_variable_any changed;  // what has arrived, or the state
 };
 
 // Lets those that wait have the chunks of a fetch that are there.
@@ -52,7 +53,7 @@ class CachedBlob::Arrivals final : public ReadProgress {
       fetch_.arrived = bytes;
       if (fetch_.waiters == 0) return;
     }
-    blob_.changed_.notify_all();
+    fetch_.changed.notify_all();
   }
 
  private:
@@ -89,7 +90,7 @@ CachedBlob::~CachedBlob() {
 
 void CachedBlob::flush() const {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return tasks_ == 0; });
+  no_task_.wait(lock, [this] { return tasks_ == 0; });
 }
 
 void CachedBlob::submit(runtime::WorkerPool& pool, std::function<void()> task) const {
@@ -101,7 +102,7 @@ void CachedBlob::submit(runtime::WorkerPool& pool, std::function<void()> task) c
     task();
     const std::lock_guard lock(mutex_);
     --tasks_;
-    changed_.notify_all();
+    if (tasks_ == 0) no_task_.notify_all();
   });
 }
 
@@ -305,8 +306,8 @@ Result<void> CachedBlob::wait(const SharedFetch& fetch, const Part& part, const 
   const auto there = [&] { return fetch->has(part, store_->geometry().chunk()); };
   const auto done = [&] { return there() || fetch->state == Fetch::State::kDone; };
   const bool ended = context.deadline == Clock::time_point::max()
-                         ? changed_.wait(lock, context.stop, done)
-                         : changed_.wait_until(lock, context.stop, context.deadline, done);
+                         ? fetch->changed.wait(lock, context.stop, done)
+                         : fetch->changed.wait_until(lock, context.stop, context.deadline, done);
   if (!ended) {
     DADI_CHECK(runtime::still_wanted(context));
     return Error::unavailable("no answer within the time allowed");
@@ -375,8 +376,8 @@ void CachedBlob::run(const SharedFetch& fetch) const {
     } else {
       forget(fetch);
     }
-    changed_.notify_all();
   }
+  fetch->changed.notify_all();
   if (fetch->error) return;
   if (keep) {
     submit(cache_->writing_, [this] { write_fetched(); });

@@ -101,7 +101,7 @@ class CachedBlob final : public BlobReader {
   bool was_here_ = false;
 
   mutable std::mutex mutex_;
-  mutable std::condition_variable_any changed_;
+  mutable std::condition_variable no_task_;
   mutable std::map<std::uint64_t, SharedFetch> fetches_;  // by chunk: being fetched, or fetched and not written yet
   mutable std::vector<SharedFetch> to_write_;
   mutable std::size_t tasks_ = 0;   // submitted and not ended
