@@ -31,6 +31,7 @@ struct AttachOptions {
   std::string writable;  // empty: read-only
   std::string writable_size;
   std::string writable_form = "append";
+  bool journal = false;
   unsigned timeout = 30;
   unsigned successor_timeout = 120;
   std::string dadid;
@@ -55,12 +56,15 @@ Result<fs::path> temporary_folder() {
 
 Result<std::optional<attach::WritableSpec>> writable_spec(const AttachOptions& options) {
   if (options.writable.empty()) {
+    if (options.journal)
+      return Error::invalid_argument("--journal is for --writable").with_hint("what is only read needs no journal");
     if (options.writable_size.empty()) return std::optional<attach::WritableSpec>();
     return Error::invalid_argument("--writable-size is for --writable");
   }
   attach::WritableSpec spec;
   spec.form = options.writable_form;
   spec.temporary = options.writable == kTemporary;
+  spec.journal = options.journal;
   if (!options.writable_size.empty()) {
     DADI_TRY(spec.limit, parse_size(options.writable_size));
   }
@@ -140,6 +144,7 @@ void add_attach(CommandLine& line, Session& session) {
       .option("--writable-size", options.writable_size, "SIZE", "What the writable layer may take; without, the disk")
       .option("--writable-form", options.writable_form, "FORM", "Of a new writable layer: append or sparse")
       .one_of({"append", "sparse"})
+      .flag("--journal", options.journal, "Put a journal into the writable layer's ext4; commit leaves it out")
       .option("--timeout", options.timeout, "SECONDS", "With nbd: after this a read that got no answer is asked again")
       .option("--successor-timeout", options.successor_timeout, "SECONDS",
               "With nbd: how long reads wait for a new dadid when theirs died, before they fail")

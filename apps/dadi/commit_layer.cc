@@ -7,6 +7,7 @@
 #include "apps/dadi/sizes.h"
 #include "libformat/base/endian.h"
 #include "libfs/ext4/layout.h"
+#include "libfs/writer/journalless_device.h"
 
 namespace dadi {
 namespace {
@@ -49,6 +50,20 @@ Result<Floor> floor_of(Session& session, const OpenImage& below, const ChangedDe
       .device = below.device, .parent = below.device->top().uuid, .written = changed.written, .layers_kept = {}};
 }
 
+// Without the journal that came with the writable layer (`attach --journal`). One that the image has is the image's.
+Result<ChangedDevice> without_journal(const ChangedDevice& changed, const OpenImage& below,
+                                      const ReadContext& context) {
+  DADI_TRY(const bool has, fs::has_journal(*changed.device, context));
+  if (!has) return changed;
+  DADI_TRY(const bool had, fs::has_journal(*below.device, context));
+  if (had) return changed;
+  DADI_TRY(const auto device, fs::JournallessDevice::over(changed.device));
+  if (!device) return changed;
+  ChangedDevice without{.device = device, .written = changed.written};
+  without.written.merge(device->changed());
+  return without;
+}
+
 }  // namespace
 
 Result<void> require_clean(const BlockReader& device, const ReadContext& context) {
@@ -69,11 +84,12 @@ Result<void> require_clean(const BlockReader& device, const ReadContext& context
   return {};
 }
 
-Result<void> commit_layer(Session& session, const OpenImage& below, const ChangedDevice& changed, NewImage& image,
+Result<void> commit_layer(Session& session, const OpenImage& below, const ChangedDevice& written, NewImage& image,
                           const CommitOptions& options, const std::function<void()>& read) {
   if (!below.stored)
     return Error::unsupported("the image below is block layers alone, without a manifest and a config");
-  DADI_CHECK(require_clean(*changed.device, session.read_context()));
+  DADI_CHECK(require_clean(*written.device, session.read_context()));
+  DADI_TRY(const ChangedDevice changed, without_journal(written, below, session.read_context()));
   const oci::SelectedImage& base = below.stored->image;
   DADI_TRY(const Floor floor, floor_of(session, below, changed, options));
   const pipeline::DeviceLayerOptions layer_options{.parent = floor.parent,

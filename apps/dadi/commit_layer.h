@@ -29,14 +29,14 @@ struct ChangedDevice {
 // Errors: corruption (it is not), those of the device.
 Result<void> require_clean(const BlockReader& device, const ReadContext& context);
 
-// Adds what `changed`, on top of `below`, holds differently to the image in `image`, which is published. Both stay as
-// they are, and nobody may write until `read` is called, which is when all of it was read. Of the base nothing is read
-// but what was overwritten, and the layers that the destination lacks. Without a difference there is no layer, which is
-// noted.
+// Adds what `written`, on top of `below`, holds differently to the image in `image`, which is published: without the
+// journal that its ext4 file system has, unless that of `below` has one, too. Both stay as they are, and nobody may
+// write until `read` is called, which is when all of it was read. Of the base nothing is read but what was overwritten,
+// and the layers that the destination lacks. Without a difference there is no layer, which is noted.
 //
 // Errors: unsupported (`below` has no manifest); corruption (an ext4 file system that is not cleanly unmounted);
 // invalid_argument (fewer layers than are to be squashed); those of NewImage and derive_image().
-Result<void> commit_layer(Session& session, const OpenImage& below, const ChangedDevice& changed, NewImage& image,
+Result<void> commit_layer(Session& session, const OpenImage& below, const ChangedDevice& written, NewImage& image,
                           const CommitOptions& options, const std::function<void()>& read);
 
 }  // namespace dadi

@@ -220,7 +220,7 @@ void recount(ext2_filsys fs) {
     blocks += ext2fs_bg_free_blocks_count(fs, group);
     inodes += ext2fs_bg_free_inodes_count(fs, group);
   }
-  ext2fs_free_blocks_count_set(fs->super, blocks);
+  ext2fs_free_blocks_count_set(fs->super, blocks * static_cast<blk64_t>(EXT2FS_CLUSTER_RATIO(fs)));
   fs->super->s_free_inodes_count = inodes;
 }
 
@@ -268,6 +268,18 @@ Result<Ext2FileSystem> Ext2FileSystem::format(LayerDevice& device, const FormatO
 }
 
 Result<Ext2FileSystem> Ext2FileSystem::open(LayerDevice& device) {
+  DADI_TRY(Ext2FileSystem fs, open_any(device));
+  if (fs->blocksize != kBlockSize || EXT2_INODE_SIZE(fs->super) != 256)
+    return Error::unsupported(
+        "a file system with blocks of {} and inodes of {} bytes; only 4096 and 256 can be changed", fs->blocksize,
+        EXT2_INODE_SIZE(fs->super));
+  if (ext2fs_has_feature_bigalloc(fs->super) || ext2fs_has_feature_inline_data(fs->super) ||
+      ext2fs_has_feature_ea_inode(fs->super) || !ext2fs_has_feature_extents(fs->super))
+    return Error::unsupported("the file system below has features that dadi does not change");
+  return fs;
+}
+
+Result<Ext2FileSystem> Ext2FileSystem::open_any(LayerDevice& device) {
   ext2_filsys raw = nullptr;
   {
     const OpeningScope scope(device);
@@ -276,18 +288,11 @@ Result<Ext2FileSystem> Ext2FileSystem::open(LayerDevice& device) {
     DADI_CHECK(succeed_on(device, code, "open the file system"));
   }
   Ext2FileSystem fs(raw);
-  if (fs->blocksize != kBlockSize || EXT2_INODE_SIZE(fs->super) != 256)
-    return Error::unsupported(
-        "a file system with blocks of {} and inodes of {} bytes; only 4096 and 256 can be changed", fs->blocksize,
-        EXT2_INODE_SIZE(fs->super));
   if (ext2fs_has_feature_journal_needs_recovery(fs->super))
     return Error::unsupported("the file system below has a journal that needs recovery");
-  if (ext2fs_has_feature_bigalloc(fs->super) || ext2fs_has_feature_inline_data(fs->super) ||
-      ext2fs_has_feature_ea_inode(fs->super) || !ext2fs_has_feature_extents(fs->super))
-    return Error::unsupported("the file system below has features that dadi does not change");
-  if (ext2fs_blocks_count(fs->super) > device.blocks())
-    return Error::corruption("the file system has {} blocks, its device {}", ext2fs_blocks_count(fs->super),
-                             device.blocks());
+  if (ext2fs_blocks_count(fs->super) > device.blocks() * kBlockSize / fs->blocksize)
+    return Error::corruption("the file system has {} blocks of {} bytes, its device {} of {}",
+                             ext2fs_blocks_count(fs->super), fs->blocksize, device.blocks(), kBlockSize);
   fs->now = kFixedTime;
   fs->default_bitmap_type = EXT2FS_BMAP64_RBTREE;
   DADI_CHECK(succeed_on(device, ext2fs_read_bitmaps(raw), "read the bitmaps"));

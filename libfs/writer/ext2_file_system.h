@@ -38,6 +38,9 @@ class Ext2FileSystem {
   // Errors: corruption, unsupported (block or inode sizes, features), those of the device.
   static Result<Ext2FileSystem> open(LayerDevice& device);
 
+  // The same, of any file system that the library knows: the planner cannot change all of them.
+  static Result<Ext2FileSystem> open_any(LayerDevice& device);
+
   // Writes superblock, descriptors and bitmaps to the device.
   Result<void> flush();
 

@@ -14,6 +14,7 @@
 #include "libformat/base/digest.h"
 #include "runtime/attach/backend.h"
 #include "runtime/attach/control.h"
+#include "runtime/attach/journal.h"
 #include "runtime/attach/layer_claims.h"
 #include "runtime/attach/repair.h"
 #include "runtime/attach/spawn.h"
@@ -253,6 +254,10 @@ class Attempt {
           .with_hint("dadi detach {}, or another --name", dead.name);
     }
     DADI_CHECK(require_same_layer(dead, spec, spec_));
+    if (spec_.writable && spec_.writable->journal && !spec.writable->journal) {
+      return Error::busy("{} was attached without --journal, and its dadid died", dead.name)
+          .with_hint("attach it without, or give up on it: dadi detach {}", dead.name);
+    }
     attachment_ = dead;
     resumed_ = true;
     DADI_TRY(start_, prepare_start(device, spec));
@@ -307,12 +312,8 @@ Result<void> record_made_mount(const StateFolder& folder, Attachment& attachment
   return folder.write(attachment);
 }
 
-// Mounts what has just been attached. The mount point was recorded before, so that a detach finds it.
-Result<void> mount_attachment(const StateFolder& folder, Listing& listing, const AttachRequest& request) {
-  Attachment& attachment = listing.attachment;
+Result<void> make_mount_point(const StateFolder& folder, Attachment& attachment) {
   const std::string& point = attachment.mount;
-  const auto device = device_number(listing.device->device);
-  if (device && is_mounted(attachment, *device)) return {};  // it outlived a dadid
   if (::mkdir(point.c_str(), 0755) == 0) {
     DADI_CHECK(record_made_mount(folder, attachment));
   } else if (errno != EEXIST) {
@@ -321,8 +322,23 @@ Result<void> mount_attachment(const StateFolder& folder, Listing& listing, const
   struct stat info {};
   if (::stat(point.c_str(), &info) != 0) return Error::from_errno(errno, point);
   if (!S_ISDIR(info.st_mode)) return Error::invalid_argument("{} is not a folder to mount on", point);
-  if (request.mount_options.writable) DADI_CHECK(repair_unclean(listing.device->device, request.note));
-  return mount_device(listing.device->device, point, request.mount_options).context("{}", point);
+  return {};
+}
+
+// What has just been attached gets what its file system needs, and is mounted. The mount point was recorded before, so
+// that a detach finds it.
+Result<void> make_ready(const StateFolder& folder, Listing& listing, const AttachRequest& request) {
+  const std::string& device = listing.device->device;
+  const std::string& point = listing.attachment.mount;
+  const auto number = device_number(device);
+  if (number && !point.empty() && is_mounted(listing.attachment, *number)) return {};  // it outlived a dadid
+  if (!point.empty()) {
+    DADI_CHECK(make_mount_point(folder, listing.attachment));
+    if (request.mount_options.writable) DADI_CHECK(repair_unclean(device, request.note));
+  }
+  const auto& writable = listing.spec->writable;
+  if (writable && writable->journal) DADI_CHECK(put_journal(device, writable->limit, request.note));
+  return point.empty() ? Result<void>() : mount_device(device, point, request.mount_options).context("{}", point);
 }
 
 // Which attachment is meant. Of several that share a device, named by the device, it is one that nobody named or
@@ -405,11 +421,11 @@ Result<Listing> attach(const StateFolder& folder, const AttachRequest& request) 
     Attempt one(folder, request);
     auto listing = one.run();
     if (!listing && one.lost() && attempt < kMostStarts) continue;
-    if (!listing || listing->attachment.mount.empty()) return listing;
-    if (auto mounted = mount_attachment(folder, *listing, request); !mounted) {
+    if (!listing) return listing;
+    if (auto ready = make_ready(folder, *listing, request); !ready) {
       one.keep_layer();
       static_cast<void>(detach(folder, {.target = listing->attachment.name, .lazy = false, .stop = {}}).has_value());
-      return mounted.error();
+      return ready.error();
     }
     return listing;
   }

@@ -25,7 +25,8 @@ Json to_json(const std::optional<WritableSpec>& writable) {
   return {{"folder", writable->folder},
           {"limit", writable->limit.value},
           {"form", writable->form},
-          {"temporary", writable->temporary}};
+          {"temporary", writable->temporary},
+          {"journal", writable->journal}};
 }
 
 std::optional<WritableSpec> writable_spec_of(const Json& json) {
@@ -33,7 +34,8 @@ std::optional<WritableSpec> writable_spec_of(const Json& json) {
   return WritableSpec{.folder = json.at("folder"),
                       .limit = {json.at("limit").get<std::uint64_t>()},
                       .form = json.at("form"),
-                      .temporary = json.at("temporary")};
+                      .temporary = json.at("temporary"),
+                      .journal = json.value("journal", false)};
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct WritableSpec {
   Bytes limit{};           // of room taken; 0: none
   std::string form;        // of a new layer: "append" or "sparse"
   bool temporary = false;  // the folder was made for this device, and goes with it
+  bool journal = false;    // a file system that has none gets one
 };
 
 // What a dadid shall serve, and how: devices/ID/device.json, written before it starts.

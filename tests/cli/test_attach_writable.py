@@ -13,7 +13,7 @@ import time
 
 import harness
 from attaching import Attached
-from harness import BUSY, HOST_LACKS, NOT_FOUND, USAGE
+from harness import BUSY, CORRUPT, HOST_LACKS, NOT_FOUND, UNSUPPORTED, USAGE
 
 ROUNDS = 30 if os.environ.get("DADI_LONG") else 2  # of what is random
 CAP_SYS_RESOURCE = 24
@@ -43,6 +43,17 @@ class Written(Attached):
         run = subprocess.run(["e2fsck", "-fn", device], capture_output=True, text=True, check=False)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         self.dadi("detach", "look")
+
+    def assert_committed(self, layout, expected):
+        """That the image is sound, and its tree the one that was seen when it was mounted."""
+        self.dadi("check", f"oci:{layout}")
+        (self.folder / "look").mkdir(exist_ok=True)
+        self.dadi("attach", "--name", "look", "--mount", "look", f"oci:{layout}")
+        tree, self.tree = self.tree, self.folder / "look"
+        found = self.files()
+        self.tree = tree
+        self.dadi("detach", "look")
+        self.assertEqual(found, expected)
 
     def files(self):
         """What each file under the mount point is: type, mode and content."""
@@ -230,17 +241,6 @@ class Layers(Written):
 
 
 class Committed(Written):
-    def assert_committed(self, layout, expected):
-        """That the image is sound, and its tree the one that was seen when it was mounted."""
-        self.dadi("check", f"oci:{layout}")
-        (self.folder / "look").mkdir(exist_ok=True)
-        self.dadi("attach", "--name", "look", "--mount", "look", f"oci:{layout}")
-        tree, self.tree = self.tree, self.folder / "look"
-        found = self.files()
-        self.tree = tree
-        self.dadi("detach", "look")
-        self.assertEqual(found, expected)
-
     def test_an_attachment_is_committed_as_it_stands_and_goes_on(self):
         for at, form in (("changes", "append"), ("other", "sparse"), (None, "append")):
             with self.subTest(f"{at} {form}"):
@@ -325,6 +325,249 @@ class Committed(Written):
         self.assertIn("--writable", self.dadi("commit", "work", "oci:out", status=USAGE).stderr)
         self.dadi("detach", "work")
         self.assertFalse((self.folder / "out").exists())
+
+
+class Journals(Written):
+    """With --journal, and what commit makes of that."""
+
+    def dump(self, device):
+        """What dumpe2fs says of a file system, by its words."""
+        run = subprocess.run(["dumpe2fs", "-h", device], capture_output=True, text=True, check=True)
+        return dict(re.findall(r"(?m)^([^:\n]+): +(.*)$", run.stdout))
+
+    def journal_blocks(self, device):
+        run = subprocess.run(["debugfs", "-R", "blocks <8>", device], capture_output=True, text=True, check=True)
+        return [int(number) for number in run.stdout.split()]
+
+    def assert_without_journal(self, layout, blocks, free):
+        """That the image's file system has none, and what were its blocks is free and zeros."""
+        self.dadi("check", f"oci:{layout}")
+        exported = self.folder / "exported"
+        exported.unlink(missing_ok=True)
+        self.dadi("export", f"oci:{layout}", exported)
+        run = subprocess.run(["e2fsck", "-fn", exported], capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertNotRegex(run.stdout, "(?i)fix|clear|orphan")
+        facts = self.dump(exported)
+        self.assertNotIn("journal", facts["Filesystem features"])
+        self.assertEqual([name for name in facts if "ournal" in name], [])
+        self.assertEqual(int(facts["Free blocks"]), free)
+        stat = subprocess.run(["debugfs", "-R", "inode_dump <8>", exported], capture_output=True, text=True, check=True).stdout
+        self.assertEqual(set("".join(re.findall(r"(?m)^[0-9a-f]{4}  ((?:[0-9a-f]{4} ?)+)", stat)).split()), {"0000"})
+        with open(exported, "rb") as file:
+            for block in blocks:
+                self.assertFalse(any(os.pread(file.fileno(), 4096, block * 4096)), f"block {block}")
+
+    def test_commit_leaves_the_journal_out_and_the_attachment_goes_on_with_it(self):
+        for at, form in (("changes", "append"), ("other", "sparse"), (None, "append")):
+            with self.subTest(f"{at} {form}"):
+                device = self.attach_writable("--journal", "--writable-form", form, "--mount-options", "data=journal", at=at)
+                self.assertIn("a journal now, of 4 MiB", self.said)
+                self.change_much(1)
+                os.sync()
+                blocks = self.journal_blocks(device)
+                self.assertEqual(len(blocks), 1024)
+                with open(device, "rb") as file:  # it was used
+                    self.assertTrue(any(os.pread(file.fileno(), 4096, block * 4096) for block in blocks[-100:]))
+                first = self.files()
+                self.dadi("commit", "work", f"oci:{form}")
+                self.dadi("commit", "work", f"oci:{form}-again")
+                # The kernel notes in the superblock when it was frozen.
+                self.assertLessEqual(self.blocks_that_differ(form, f"{form}-again"), {0})
+                self.assertIn("has_journal", self.dump(device)["Filesystem features"])
+                self.assertEqual(self.files(), first)
+                write_synced(self.tree / "later", b"later\n" * 10_000)
+                second = self.files()
+                self.dadi("commit", "work", f"oci:{form}-later")
+                self.assertEqual(self.files(), second)
+                if not at:
+                    self.assert_committed(form, first)
+                    self.dadi("detach", "work")
+                    continue
+                self.dadi("detach", "work")
+                device = self.attach_writable("--journal", at=at, mount=None)  # has one already
+                self.assertNotIn("journal", self.said)
+                free = int(self.dump(device)["Free blocks"]) + len(blocks)
+                self.assertEqual(self.journal_blocks(device), blocks)
+                self.dadi("commit", "work", f"oci:{form}-device")
+                self.dadi("detach", "work")
+                self.dadi("commit", at, f"oci:{form}-folder")
+                for name, tree in ((form, first), (f"{form}-later", second), (f"{form}-device", second), (f"{form}-folder", second)):
+                    self.assert_committed(name, tree)
+                self.assert_without_journal(f"{form}-folder", blocks, free)
+                self.dadi("commit", at, f"oci:{form}-folder-again", "--jobs", "1")
+                self.assertEqual(len({self.digest_of(f"{form}-{name}") for name in ("device", "folder", "folder-again")}), 1)
+                self.dadi("commit", at, f"oci:{form}-squashed", "--squash", "1")
+                self.assert_committed(f"{form}-squashed", second)
+                self.assert_without_journal(f"{form}-squashed", blocks, free)
+                self.assert_sound(at=at)
+
+    def blocks_that_differ(self, *layouts):
+        for layout in layouts:
+            self.dadi("export", f"oci:{layout}", f"{layout}-disk")
+        disks = [(self.folder / f"{layout}-disk").read_bytes() for layout in layouts]
+        return {at // 4096 for at in range(0, len(disks[0]), 4096) if disks[0][at:at + 4096] != disks[1][at:at + 4096]}
+
+    def digest_of(self, layout):
+        return json.loads((self.folder / layout / "index.json").read_text())["manifests"][0]["digest"]
+
+    def test_the_layer_of_a_commit_is_not_larger_for_the_journal(self):
+        sizes = []
+        for name, options in (("without", []), ("with", ["--journal", "--mount-options", "data=journal"])):
+            self.attach_writable(*options, at=name)
+            (self.tree / "new").mkdir()
+            for i in range(40):
+                write_synced(self.tree / f"new/{i}", random.Random(i).randbytes(100_000))
+            for i in range(30):
+                (self.tree / f"new/{i}").unlink()
+            os.sync()
+            tree = self.files()
+            self.dadi("detach", "work")
+            sizes.append(self.dadi("--json", "commit", name, f"oci:{name}-image").json["layer"]["data_size"])
+            self.assert_committed(f"{name}-image", tree)
+        self.assertLess(abs(sizes[1] - sizes[0]), 64 << 10, sizes)
+
+    def test_a_file_that_is_open_and_has_no_name_is_not_in_the_image(self):
+        device = self.attach_writable("--journal")
+        subprocess.run(["sync", "-f", self.tree], check=True)
+        free = self.free_blocks()
+        names = [self.tree / name for name in ("gone", "gone-with-attributes", "gone-folder")]
+        names[2].mkdir()
+        open_ones = [os.open(names[2], os.O_RDONLY)]
+        for name in names[:2]:
+            name.write_bytes(os.urandom(500_000))
+            open_ones.append(os.open(name, os.O_RDONLY))
+        os.setxattr(names[1], "user.large", b"x" * 3000)
+        os.sync()
+        names[2].rmdir()
+        for name in names[:2]:
+            name.unlink()
+        tree = self.files()
+        blocks = self.journal_blocks(device)
+        self.dadi("commit", "work", "oci:done")
+        self.assertNotEqual(self.free_blocks(), free)
+        self.assert_without_journal("done", blocks, free + len(blocks))
+        self.assert_committed("done", tree)
+        self.assertEqual(len(os.pread(open_ones[1], 500_001, 0)), 500_000)
+        for one in open_ones:
+            os.close(one)
+
+    def free_blocks(self):
+        return os.statvfs(self.tree).f_bfree
+
+    def crash(self, form, at):
+        """A layer with a journal whose dadid was killed while it was written to, and what was synced by then."""
+        self.attach_writable("--journal", "--writable-form", form, at=at)
+        synced = {}
+        writer = threading.Thread(target=Crashes.write_until_it_fails, args=(self, at, synced))
+        writer.start()
+        time.sleep(1.5)
+        self.kill_server("work")
+        writer.join(timeout=60)
+        self.assertFalse(writer.is_alive())
+        self.assertGreater(len(synced), 3)
+        self.dadi("detach", "work")
+        return synced
+
+    def test_after_a_crash_the_journal_is_replayed_and_only_then_is_it_committed(self):
+        for form in ("append", "sparse"):
+            with self.subTest(form):
+                synced = self.crash(form, form)
+                self.fails(CORRUPT, "commit", form, "oci:no", says=["a journal to be replayed", "hint: attach it once more"])
+                self.attach_writable(at=form)
+                self.assertIn("not unmounted cleanly: e2fsck -fp has", self.said)
+                Crashes.assert_synced(self, synced)
+                tree = self.files()
+                self.dadi("detach", "work")
+                self.dadi("commit", form, f"oci:{form}-image")
+                self.assert_committed(f"{form}-image", tree)
+
+    def test_after_a_crash_the_journal_alone_makes_it_whole(self):
+        for i in range(ROUNDS):
+            for form in ("append", "sparse"):
+                synced = self.crash(form, f"{form}{i}")
+                device = self.attach_writable(at=f"{form}{i}", mount=None)
+                replay = subprocess.run(["e2fsck", "-p", device], capture_output=True, text=True, check=False)
+                self.assertIn(replay.returncode, (0, 1), replay.stdout + replay.stderr)
+                self.assertIn("recovering journal", replay.stdout)
+                check = subprocess.run(["e2fsck", "-fn", device], capture_output=True, text=True, check=False)
+                self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+                self.dadi("detach", "work")
+                self.attach_writable(at=f"{form}{i}")
+                self.assertNotIn("cleanly", self.said)
+                Crashes.assert_synced(self, synced)
+                self.dadi("detach", "work")
+
+    def test_what_was_not_unmounted_gets_a_journal_once_it_is_repaired(self):
+        self.attach_writable()
+        write_synced(self.tree / "new", b"new\n")
+        self.kill_server("work")
+        self.dadi("detach", "work")
+        self.fails(CORRUPT, "attach", "--name", "work", "--journal", "--writable=changes", "oci:image",
+                   says=["not unmounted cleanly", "hint: attach it with --mount"])
+        self.assert_nothing_is_left()
+        self.attach_writable("--journal")
+        self.assertRegex(self.said, r"(?s)e2fsck -fp has.*a journal now")
+        self.assertEqual((self.tree / "new").read_text(), "new\n")
+        self.dadi("detach", "work")
+        self.assert_sound()
+
+    def test_a_small_layer_has_room_for_it(self):
+        self.attach_writable("--journal", "--writable-size", "24M", "--mount-options", "data=journal")
+        for i in range(12):
+            write_synced(self.tree / "over", os.urandom(1_000_000))
+        self.dadi("detach", "work")
+        self.assert_sound()
+
+    def test_on_a_device_as_large_as_images_usually_are_it_takes_little(self):
+        del self.env["DADI_VIRTUAL_SIZE"]
+        self.image("usual")
+        shutil.rmtree(self.folder / "image")
+        (self.folder / "usual").rename(self.folder / "image")
+        self.attach_writable("--journal")
+        self.assertIn("of 64 MiB", self.said)
+        self.dadi("detach", "work")
+        size = sum(path.stat().st_blocks * 512 for path in (self.folder / "changes").iterdir())
+        self.assertLess(size, 8 << 20)
+        self.assertLess(self.dadi("--json", "commit", "changes", "oci:done").json["layer"]["data_size"], 64 << 10)
+
+    def test_the_journal_of_an_image_is_the_images(self):
+        disk = self.folder / "disk"
+        with open(disk, "wb") as file:
+            file.truncate(64 << 20)
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", "1024", disk], check=True)
+        self.dadi("import", disk, "oci:imported")
+        shutil.rmtree(self.folder / "image")
+        (self.folder / "imported").rename(self.folder / "image")
+        self.attach_writable("--journal")
+        self.assertNotIn("a journal now", self.said)
+        write_synced(self.tree / "new", b"new\n")
+        self.dadi("commit", "work", "oci:done")
+        self.dadi("export", "oci:done", "exported")
+        self.assertIn("has_journal", self.dump(self.folder / "exported")["Filesystem features"])
+        subprocess.run(["e2fsck", "-fn", self.folder / "exported"], check=True, capture_output=True)
+
+    def test_where_there_can_be_none(self):
+        self.fails(USAGE, "attach", "--journal", "oci:image", says=["--writable", "hint: "])
+        disk = self.folder / "disk"
+        disk.write_bytes(os.urandom(1 << 20))
+        self.dadi("import", disk, "oci:random")
+        self.fails(UNSUPPORTED, "attach", "--journal", "--writable", "oci:random", says=["not ext4", "hint: attach it without"])
+        self.assertEqual(os.listdir(self.folder / "tmp"), [])
+        self.assert_nothing_is_left()
+        harness.need_command("unshare")
+        if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("there can be no other mounts here")
+        hide = "".join(f"test ! -e {folder}/tune2fs || mount --bind /dev/null {folder}/tune2fs; "
+                       for folder in ("/sbin", "/usr/sbin", "/usr/local/sbin", "/bin", "/usr/bin", "/usr/local/bin"))
+        command = f"{hide} exec {harness.BINARY} attach --journal --writable=changes --mount tree oci:image"
+        run = subprocess.run(["unshare", "-m", "sh", "-c", command], env=self.env, cwd=self.folder, capture_output=True, text=True,
+                             check=False)
+        self.assertEqual(run.returncode, HOST_LACKS, run.stderr)
+        self.assertIn("hint: install e2fsprogs", run.stderr)
+        self.assert_nothing_is_left()
+        self.attach_writable("--journal")
+        self.assertIn("a journal now", self.said)
 
 
 class Contents(Written):
