@@ -7,7 +7,7 @@
 #include "apps/dadi/sizes.h"
 #include "libformat/base/endian.h"
 #include "libfs/ext4/layout.h"
-#include "libfs/writer/journalless_device.h"
+#include "libfs/writer/settled_device.h"
 
 namespace dadi {
 namespace {
@@ -50,14 +50,14 @@ Result<Floor> floor_of(Session& session, const OpenImage& below, const ChangedDe
       .device = below.device, .parent = below.device->top().uuid, .written = changed.written, .layers_kept = {}};
 }
 
-// Without the journal that came with the writable layer (`attach --journal`). One that the image has is the image's.
-Result<ChangedDevice> without_journal(const ChangedDevice& changed, const OpenImage& below,
-                                      const ReadContext& context) {
-  DADI_TRY(const bool has, fs::has_journal(*changed.device, context));
-  if (!has) return changed;
+// Its ext4 file system as if it was unmounted, and without the journal that came with the writable layer (`attach
+// --journal`). Of an image that has a journal itself it is as it was, with its own list of what is in use.
+Result<ChangedDevice> settled(const ChangedDevice& changed, const OpenImage& below, const ReadContext& context) {
   DADI_TRY(const bool had, fs::has_journal(*below.device, context));
   if (had) return changed;
-  DADI_TRY(const auto device, fs::JournallessDevice::over(changed.device));
+  DADI_TRY(const bool has, fs::has_journal(*changed.device, context));
+  DADI_TRY(const auto device, has ? fs::SettledDevice::without_journal(changed.device)
+                                  : fs::SettledDevice::without_nameless(changed.device, changed.written));
   if (!device) return changed;
   ChangedDevice without{.device = device, .written = changed.written};
   without.written.merge(device->changed());
@@ -89,7 +89,7 @@ Result<void> commit_layer(Session& session, const OpenImage& below, const Change
   if (!below.stored)
     return Error::unsupported("the image below is block layers alone, without a manifest and a config");
   DADI_CHECK(require_clean(*written.device, session.read_context()));
-  DADI_TRY(const ChangedDevice changed, without_journal(written, below, session.read_context()));
+  DADI_TRY(const ChangedDevice changed, settled(written, below, session.read_context()));
   const oci::SelectedImage& base = below.stored->image;
   DADI_TRY(const Floor floor, floor_of(session, below, changed, options));
   const pipeline::DeviceLayerOptions layer_options{.parent = floor.parent,

@@ -30,9 +30,10 @@ struct ChangedDevice {
 Result<void> require_clean(const BlockReader& device, const ReadContext& context);
 
 // Adds what `written`, on top of `below`, holds differently to the image in `image`, which is published: without the
-// journal that its ext4 file system has, unless that of `below` has one, too. Both stay as they are, and nobody may
-// write until `read` is called, which is when all of it was read. Of the base nothing is read but what was overwritten,
-// and the layers that the destination lacks. Without a difference there is no layer, which is noted.
+// journal that its ext4 file system has, unless that of `below` has one, too, and without files that have no name any
+// more. Both stay as they are, and nobody may write until `read` is called, which is when all of it was read. Of the
+// base nothing is read but what was overwritten, ext4's descriptors and bitmaps, and the layers that the destination
+// lacks. Without a difference there is no layer, which is noted.
 //
 // Errors: unsupported (`below` has no manifest); corruption (an ext4 file system that is not cleanly unmounted);
 // invalid_argument (fewer layers than are to be squashed); those of NewImage and derive_image().

@@ -428,7 +428,13 @@ class Journals(Written):
         self.assertLess(abs(sizes[1] - sizes[0]), 64 << 10, sizes)
 
     def test_a_file_that_is_open_and_has_no_name_is_not_in_the_image(self):
-        device = self.attach_writable("--journal")
+        for options in (("--journal",), ()):
+            with self.subTest(options):
+                self.commit_nameless_files(*options)
+                self.dadi("detach", "work")
+
+    def commit_nameless_files(self, *options):
+        device = self.attach_writable(*options, at=None)
         subprocess.run(["sync", "-f", self.tree], check=True)
         free = self.free_blocks()
         names = [self.tree / name for name in ("gone", "gone-with-attributes", "gone-folder")]
@@ -443,11 +449,11 @@ class Journals(Written):
         for name in names[:2]:
             name.unlink()
         tree = self.files()
-        blocks = self.journal_blocks(device)
-        self.dadi("commit", "work", "oci:done")
+        blocks = self.journal_blocks(device) if options else []
+        self.dadi("commit", "work", f"oci:done{len(options)}")
         self.assertNotEqual(self.free_blocks(), free)
-        self.assert_without_journal("done", blocks, free + len(blocks))
-        self.assert_committed("done", tree)
+        self.assert_without_journal(f"done{len(options)}", blocks, free + len(blocks))
+        self.assert_committed(f"done{len(options)}", tree)
         self.assertEqual(len(os.pread(open_ones[1], 500_001, 0)), 500_000)
         for one in open_ones:
             os.close(one)

@@ -1,5 +1,5 @@
-// File systems of many kinds, without their journals.
-#include "libfs/writer/journalless_device.h"
+// File systems of many kinds, without their journals, and without files that have no name.
+#include "libfs/writer/settled_device.h"
 
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
@@ -28,7 +28,7 @@ std::string number_of(const std::string& name, const stdfs::path& image) {
   return run("dumpe2fs -h " + image.string() + " 2>/dev/null | sed -n 's/^" + name + ": *//p'").output;
 }
 
-class JournallessTest : public ::testing::Test {
+class SettledTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!have_e2fsprogs()) GTEST_SKIP() << "needs e2fsprogs";
@@ -39,10 +39,10 @@ class JournallessTest : public ::testing::Test {
   void make(const std::string& options) { make_image({.options = options, .size = "48M"}, source_, image_); }
 
   // Leaves what it is without a journal in the file `without_`.
-  std::shared_ptr<const JournallessDevice> remove() {
+  std::shared_ptr<const SettledDevice> remove() {
     const auto device = std::make_shared<FileDevice>(image_);
     EXPECT_TRUE(has_journal(*device, {}).value());
-    auto without = JournallessDevice::over(device);
+    auto without = SettledDevice::without_journal(device);
     EXPECT_TRUE(without) << without.error().message();
     if (!without || !*without) return nullptr;
     EXPECT_FALSE(has_journal(**without, {}).value());
@@ -65,7 +65,7 @@ class JournallessTest : public ::testing::Test {
   stdfs::path without_ = scratch_.path() / "without";
 };
 
-TEST_F(JournallessTest, IsSoundAndHasTheRoomThatTune2fsFindsAtManyParameters) {
+TEST_F(SettledTest, IsSoundAndHasTheRoomThatTune2fsFindsAtManyParameters) {
   const char* const kOptions[] = {
       "-t ext4 -b 4096 -J size=4 -O sparse_super2,^resize_inode -E num_backup_sb=0",
       "-t ext4 -b 4096",
@@ -87,14 +87,14 @@ TEST_F(JournallessTest, IsSoundAndHasTheRoomThatTune2fsFindsAtManyParameters) {
   }
 }
 
-TEST_F(JournallessTest, AClusterThatTheJournalHasIsFreedOnce) {
+TEST_F(SettledTest, AClusterThatTheJournalHasIsFreedOnce) {
   ASSERT_NO_FATAL_FAILURE(make("-t ext4 -b 4096 -O bigalloc -C 16384"));
   ASSERT_TRUE(remove());
   const Verdict verdict = e2fsck(without_);
   EXPECT_TRUE(verdict.is_clean) << verdict.output;
 }
 
-TEST_F(JournallessTest, AnImageThatGotAJournalIsAsItWasButForTheTimeOfThat) {
+TEST_F(SettledTest, AnImageThatGotAJournalIsAsItWasButForTheTimeOfThat) {
   PlannedImage planned({std::uint64_t{48} << 20});
   ASSERT_TRUE(planned.add(TarBuilder().file("file", std::string(100'000, 'x')).finish()));
   const auto before = all_of(*planned.device().value());
@@ -116,7 +116,7 @@ TEST_F(JournallessTest, AnImageThatGotAJournalIsAsItWasButForTheTimeOfThat) {
   EXPECT_TRUE(std::ranges::all_of(differ, is_expected)) << fmt::format("{}", fmt::join(differ, " "));
 }
 
-TEST_F(JournallessTest, ReadsAndExtentsInPiecesAreThoseOfTheWhole) {
+TEST_F(SettledTest, ReadsAndExtentsInPiecesAreThoseOfTheWhole) {
   ASSERT_NO_FATAL_FAILURE(make("-t ext4 -b 1024"));
   const auto device = all_of(FileDevice(image_));
   const auto without = remove();
@@ -148,7 +148,7 @@ TEST_F(JournallessTest, ReadsAndExtentsInPiecesAreThoseOfTheWhole) {
   }
 }
 
-TEST_F(JournallessTest, FilesThatWaitForTheirDeletionAreGone) {
+TEST_F(SettledTest, FilesThatWaitForTheirDeletionAreGone) {
   ASSERT_NO_FATAL_FAILURE(make("-t ext4 -b 4096 -J size=4"));
   const std::string free_before = number_of("Free blocks", image_);
   ASSERT_EQ(run("head -c 3000000 /dev/urandom >" + (scratch_.path() / "data").string()).status, 0);
@@ -173,10 +173,41 @@ TEST_F(JournallessTest, FilesThatWaitForTheirDeletionAreGone) {
   EXPECT_EQ(std::stoull(number_of("Free blocks", without_)), std::stoull(free_before) + 1024);
 }
 
-TEST_F(JournallessTest, AListOfDeletedFilesThatLeadsNowhereIsCorruption) {
+TEST_F(SettledTest, OfOneWithoutAJournalFilesWithoutANameAreGone) {
+  PlannedImage planned({std::uint64_t{48} << 20});
+  ASSERT_TRUE(planned.add(TarBuilder()
+                              .file("kept", std::string(100'000, 'x'))
+                              .file("gone", std::string(3'000'000, 'y'))
+                              .file("gone-too", "z")
+                              .finish()));
+  write_bytes(image_, all_of(*planned.device().value()));
+  const auto device = std::make_shared<FileDevice>(image_);
+  lsmt::SectorSet everywhere;
+  everywhere.insert({{}, device->size()});
+  EXPECT_EQ(SettledDevice::without_nameless(device, everywhere).value(), nullptr);  // all have names
+  const std::string free_before = number_of("Free blocks", image_);
+  const stdfs::path script = scratch_.path() / "script";
+  const std::string commands =
+      "set_inode_field gone links_count 0\nset_inode_field gone-too links_count 0\nunlink gone\nunlink gone-too\n";
+  write_bytes(script, std::as_bytes(std::span(commands)));
+  ASSERT_EQ(run("debugfs -w -f " + script.string() + " " + image_.string()).status, 0);
+  const auto damaged = check_filesystem(std::make_shared<FileDevice>(image_));
+  ASSERT_TRUE(damaged);
+  EXPECT_FALSE(damaged->sound());
+  EXPECT_EQ(SettledDevice::without_nameless(device, {}).value(), nullptr);  // nothing was written
+  const auto without = SettledDevice::without_nameless(device, everywhere);
+  ASSERT_TRUE(without) << without.error().message();
+  ASSERT_NE(*without, nullptr);
+  write_bytes(without_, all_of(**without));
+  expect_sound();
+  EXPECT_GE(std::stoull(number_of("Free blocks", without_)), std::stoull(free_before) + 3'000'000 / 4096);
+  EXPECT_EQ(run("debugfs -R 'cat kept' " + without_.string() + " 2>/dev/null | wc -c").output, "100000\n");
+}
+
+TEST_F(SettledTest, AListOfDeletedFilesThatLeadsNowhereIsCorruption) {
   ASSERT_NO_FATAL_FAILURE(make("-t ext4 -b 4096"));
   ASSERT_EQ(run("debugfs -w -R 'set_super_value last_orphan 3' " + image_.string()).status, 0);
-  const auto without = JournallessDevice::over(std::make_shared<FileDevice>(image_));
+  const auto without = SettledDevice::without_journal(std::make_shared<FileDevice>(image_));
   ASSERT_FALSE(without);
   EXPECT_EQ(without.error().code(), ErrorCode::kCorruption);
   EXPECT_NE(without.error().message().find("leads to 3"), std::string::npos) << without.error().message();

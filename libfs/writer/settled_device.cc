@@ -1,4 +1,4 @@
-#include "libfs/writer/journalless_device.h"
+#include "libfs/writer/settled_device.h"
 
 #include <algorithm>
 #include <array>
@@ -61,11 +61,11 @@ Result<void> clear_inode(ext2_filsys fs, ext2_ino_t number) {
 
 }  // namespace
 
-class JournalRemoval {
+class Removal {
  public:
-  JournalRemoval(JournallessDevice& device, const Ext2FileSystem& fs) : device_(device), fs_(fs.get()) {}
+  Removal(SettledDevice& device, const Ext2FileSystem& fs) : device_(device), fs_(fs.get()) {}
 
-  Result<void> run() {
+  Result<void> remove_journal() {
     DADI_CHECK(remove_orphans());
     DADI_CHECK(remove_orphan_file());
     DADI_CHECK(free_blocks());
@@ -79,12 +79,49 @@ class JournalRemoval {
     std::memset(super.s_jnl_blocks, 0, sizeof super.s_jnl_blocks);
     super.s_overhead_clusters = 0;  // with the journal's: the kernel counts again
     fs_->flags &= ~EXT2_FLAG_MASTER_SB_ONLY;
-    fs_->now = std::max<__u32>(super.s_wtime, 1);  // 0 means the clock
+    return flush();
+  }
+
+  // Whether there was one. Those that were deleted while in use have neither a name nor a time of deletion.
+  Result<bool> remove_nameless(const lsmt::SectorSet& written) {
+    const std::uint64_t size = EXT2_INODE_SIZE(fs_->super);
+    bool found = false;
+    for (dgrp_t group = 0; group < fs_->group_desc_count; ++group) {
+      if (ext2fs_bg_flags_test(fs_, group, EXT2_BG_INODE_UNINIT) != 0) continue;
+      const Bytes table{ext2fs_inode_table_loc(fs_, group) * fs_->blocksize};
+      const Bytes end = table + Bytes{fs_->super->s_inodes_per_group * size};
+      std::vector<lsmt::SectorRange> parts;
+      written.for_each_in({whole_sectors(table), whole_sectors(end)},
+                          [&](lsmt::SectorRange range) { parts.push_back(range); });
+      for (const lsmt::SectorRange& part : parts) {
+        const std::uint64_t last = divide_up((to_bytes(part.end) - table).value, size);
+        for (std::uint64_t i = (to_bytes(part.begin) - table).value / size; i < last; ++i) {
+          DADI_TRY(const bool removed, remove_if_nameless(static_cast<ext2_ino_t>(
+                                           std::uint64_t{group} * fs_->super->s_inodes_per_group + i + 1)));
+          found |= removed;
+        }
+      }
+    }
+    if (found) DADI_CHECK(flush());
+    return found;
+  }
+
+ private:
+  Result<void> flush() {
+    fs_->now = std::max<__u32>(fs_->super->s_wtime, 1);  // 0 means the clock
     ext2fs_mark_super_dirty(fs_);
     return succeed(ext2fs_flush(fs_), "write superblock, descriptors and bitmaps");
   }
 
- private:
+  Result<bool> remove_if_nameless(ext2_ino_t number) {
+    if (number < EXT2_FIRST_INODE(fs_->super) || number > fs_->super->s_inodes_count) return false;
+    if (ext2fs_test_inode_bitmap2(fs_->inode_map, number) == 0) return false;
+    DADI_TRY(ext2_inode_large inode, read_inode(fs_, number));
+    if (inode.i_links_count != 0 || inode.i_mode == 0 || inode.i_dtime != 0) return false;
+    DADI_CHECK(remove(number, inode));
+    return true;
+  }
+
   Result<void> free_blocks() {
     DADI_CHECK(succeed(ext2fs_block_iterate3(fs_, EXT2_JOURNAL_INO, BLOCK_FLAG_READ_ONLY, nullptr, free_block, this),
                        "list the journal's blocks"));
@@ -93,7 +130,7 @@ class JournalRemoval {
   }
 
   static int free_block(ext2_filsys fs, blk64_t* block, e2_blkcnt_t, blk64_t, int, void* self) {
-    auto& removal = *static_cast<JournalRemoval*>(self);
+    auto& removal = *static_cast<Removal*>(self);
     if (*block < fs->super->s_first_data_block || *block >= ext2fs_blocks_count(fs->super)) {
       removal.outside_ = *block;
       return BLOCK_ABORT;
@@ -153,7 +190,7 @@ class JournalRemoval {
     return succeed(ext2fs_write_inode_full(fs_, number, plain, sizeof inode), "write an inode");
   }
 
-  JournallessDevice& device_;
+  SettledDevice& device_;
   ext2_filsys fs_;
   blk64_t outside_ = 0;  // a block that the journal cannot have; 0: none
 };
@@ -167,20 +204,36 @@ Result<bool> has_journal(const BlockReader& device, const ReadContext& context) 
          (load_le<std::uint32_t>(raw, layout::super::kCompatible) & layout::compatible::kHasJournal) != 0;
 }
 
-Result<std::shared_ptr<const JournallessDevice>> JournallessDevice::over(std::shared_ptr<const BlockReader> device) {
-  const std::shared_ptr<JournallessDevice> without(new JournallessDevice(std::move(device)));
+Result<std::shared_ptr<const SettledDevice>> SettledDevice::without_journal(std::shared_ptr<const BlockReader> device) {
+  const std::shared_ptr<SettledDevice> without(new SettledDevice(std::move(device)));
   KeptBlocks kept(without->metadata_);
   LayerDevice over(*without->device_, kept);
   DADI_TRY(const Ext2FileSystem fs, Ext2FileSystem::open_any(over));
-  if (fs->super->s_journal_inum != EXT2_JOURNAL_INO) return std::shared_ptr<const JournallessDevice>();
-  auto removed = JournalRemoval(*without, fs).run();
+  if (fs->super->s_journal_inum != EXT2_JOURNAL_INO) return std::shared_ptr<const SettledDevice>();
+  auto removed = Removal(*without, fs).remove_journal();
   DADI_CHECK(over.read_failure());  // the library does not say why it failed
   DADI_CHECK(std::move(removed).context("remove the journal"));
   DADI_CHECK(over.finish());
-  return std::shared_ptr<const JournallessDevice>(without);
+  return std::shared_ptr<const SettledDevice>(without);
 }
 
-Result<void> JournallessDevice::read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const {
+Result<std::shared_ptr<const SettledDevice>> SettledDevice::without_nameless(std::shared_ptr<const BlockReader> device,
+                                                                             const lsmt::SectorSet& written) {
+  const std::shared_ptr<SettledDevice> without(new SettledDevice(std::move(device)));
+  KeptBlocks kept(without->metadata_);
+  LayerDevice over(*without->device_, kept);
+  const auto fs = Ext2FileSystem::open_any(over);
+  DADI_CHECK(over.read_failure());
+  if (!fs) return std::shared_ptr<const SettledDevice>();
+  auto found = Removal(*without, *fs).remove_nameless(written);
+  DADI_CHECK(over.read_failure());
+  DADI_TRY(const bool any, std::move(found).context("remove files that have no name"));
+  if (!any) return std::shared_ptr<const SettledDevice>();
+  DADI_CHECK(over.finish());
+  return std::shared_ptr<const SettledDevice>(without);
+}
+
+Result<void> SettledDevice::read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const {
   DADI_CHECK(device_->read_at(at, out, context));
   const Sectors end = at + whole_sectors(out);
   const auto part = [&](lsmt::SectorRange range) {
@@ -197,7 +250,7 @@ Result<void> JournallessDevice::read_at(Sectors at, std::span<std::byte> out, co
   return {};
 }
 
-Result<Extent> JournallessDevice::next_extent(Sectors at) const {
+Result<Extent> SettledDevice::next_extent(Sectors at) const {
   const auto block = metadata_.lower_bound(at.value / kSectorsPerBlock);
   Sectors end = size();
   if (block != metadata_.end()) {
@@ -217,7 +270,7 @@ Result<Extent> JournallessDevice::next_extent(Sectors at) const {
   return extent;
 }
 
-lsmt::SectorSet JournallessDevice::changed() const {
+lsmt::SectorSet SettledDevice::changed() const {
   lsmt::SectorSet changed = freed_;
   for (const auto& [number, block] : metadata_)
     changed.insert({sector_of(number), std::min(size(), sector_of(number + 1))});
