@@ -117,6 +117,7 @@ void EntriesAhead::read() {
 }
 
 void EntriesAhead::fill(Batch& batch) {
+  for (Item& item : batch.items) item.entry.attributes.xattrs.clear();  // megabytes, maybe; a path's memory is kept
   batch.used = 0;
   batch.pieces.clear();
   batch.content.clear();

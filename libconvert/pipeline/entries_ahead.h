@@ -41,7 +41,7 @@ class EntriesAhead final : public fs::EntrySource {
     std::size_t end_of_pieces;
   };
   struct Batch {
-    std::vector<Item> items;  // of which some may be left of an earlier use, for their strings' memory
+    std::vector<Item> items;  // of which some may be left of an earlier use, for their paths' memory
     std::size_t used = 0;
     std::vector<Piece> pieces;
     std::vector<std::byte> content;  // of all pieces

@@ -61,7 +61,7 @@ Result<void> clear_inode(ext2_filsys fs, ext2_ino_t number) {
 
 }  // namespace
 
-class Removal {
+class SettledDevice::Removal {
  public:
   Removal(SettledDevice& device, const Ext2FileSystem& fs) : device_(device), fs_(fs.get()) {}
 

@@ -37,7 +37,7 @@ class SettledDevice final : public BlockReader {
   lsmt::SectorSet changed() const;
 
  private:
-  friend class Removal;
+  class Removal;
   explicit SettledDevice(std::shared_ptr<const BlockReader> device) : device_(std::move(device)) {}
 
   std::shared_ptr<const BlockReader> device_;

@@ -37,6 +37,20 @@ class Written(Attached):
         self.said = run.stderr
         return run.text.strip()
 
+    def fails_without(self, program, *arguments):
+        """That attaching fails, and leaves nothing, where a program of e2fsprogs is not installed."""
+        harness.need_command("unshare")
+        if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("there can be no other mounts here")
+        hide = "".join(f"test ! -e {folder}/{program} || mount --bind /dev/null {folder}/{program}; "
+                       for folder in ("/sbin", "/usr/sbin", "/usr/local/sbin", "/bin", "/usr/bin", "/usr/local/bin"))
+        words = [harness.BINARY, "attach", "--name", "work", "--writable=changes", "--mount", "tree", *arguments, "oci:image"]
+        run = subprocess.run(["unshare", "-m", "sh", "-c", f'{hide} exec "$@"', "sh", *words], env=self.env, cwd=self.folder,
+                             capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, HOST_LACKS, run.stderr)
+        self.assertIn("hint: install e2fsprogs", run.stderr)
+        self.assert_nothing_is_left()
+
     def assert_sound(self, at="changes"):
         """Whether e2fsck finds nothing to say of the device, which is not attached."""
         device = self.attach_writable(name="look", at=at, mount=None)
@@ -561,17 +575,7 @@ class Journals(Written):
         self.fails(UNSUPPORTED, "attach", "--journal", "--writable", "oci:random", says=["not ext4", "hint: attach it without"])
         self.assertEqual(os.listdir(self.folder / "tmp"), [])
         self.assert_nothing_is_left()
-        harness.need_command("unshare")
-        if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
-            self.skipTest("there can be no other mounts here")
-        hide = "".join(f"test ! -e {folder}/tune2fs || mount --bind /dev/null {folder}/tune2fs; "
-                       for folder in ("/sbin", "/usr/sbin", "/usr/local/sbin", "/bin", "/usr/bin", "/usr/local/bin"))
-        command = f"{hide} exec {harness.BINARY} attach --journal --writable=changes --mount tree oci:image"
-        run = subprocess.run(["unshare", "-m", "sh", "-c", command], env=self.env, cwd=self.folder, capture_output=True, text=True,
-                             check=False)
-        self.assertEqual(run.returncode, HOST_LACKS, run.stderr)
-        self.assertIn("hint: install e2fsprogs", run.stderr)
-        self.assert_nothing_is_left()
+        self.fails_without("tune2fs", "--journal")
         self.attach_writable("--journal")
         self.assertIn("a journal now", self.said)
 
@@ -704,21 +708,11 @@ class Crashes(Written):
         self.assert_nothing_is_left()
 
     def test_without_e2fsck_what_was_not_unmounted_is_not_mounted(self):
-        harness.need_command("unshare")
         self.attach_writable()
         write_synced(self.tree / "new", b"new\n")
         self.kill_server("work")
         self.dadi("detach", "work")
-        if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
-            self.skipTest("there can be no other mounts here")
-        hide = "".join(f"test ! -e {folder}/e2fsck || mount --bind /dev/null {folder}/e2fsck; "
-                       for folder in ("/sbin", "/usr/sbin", "/usr/local/sbin", "/bin", "/usr/bin", "/usr/local/bin"))
-        command = f"{hide} exec {harness.BINARY} attach --name work --writable=changes --mount tree oci:image"
-        run = subprocess.run(["unshare", "-m", "sh", "-c", command], env=self.env, cwd=self.folder, capture_output=True, text=True,
-                             check=False)
-        self.assertEqual(run.returncode, HOST_LACKS, run.stderr)
-        self.assertIn("hint: install e2fsprogs", run.stderr)
-        self.assert_nothing_is_left()
+        self.fails_without("e2fsck")
         self.attach_writable()
         self.assertEqual((self.tree / "new").read_text(), "new\n")
 

@@ -176,6 +176,7 @@ TEST(EntriesAhead, LargeAttributesBoundWhatIsReadAhead) {
   class Attributed final : public fs::EntrySource {
    public:
     Result<fs::ArchiveEntry*> next_entry() override {
+      EXPECT_TRUE(entry.attributes.xattrs.empty()) << "what was handed on and comes back keeps no megabytes";
       entry.path = "file";
       entry.attributes.xattrs["user.large"] = std::string(std::size_t{1} << 20, 'x');
       ++given;
@@ -189,7 +190,11 @@ TEST(EntriesAhead, LargeAttributesBoundWhatIsReadAhead) {
   constexpr std::size_t kRead = 100;
   {
     EntriesAhead entries(source);
-    for (std::size_t i = 0; i < kRead; ++i) ASSERT_TRUE(entries.next_entry());
+    for (std::size_t i = 0; i < kRead; ++i) {
+      const auto entry = entries.next_entry();
+      ASSERT_TRUE(entry);
+      if (i < 64) (*entry)->attributes.xattrs.clear();  // the source's own: it is not read ahead yet
+    }
   }
   EXPECT_LE(source.given, kRead + 4);
 }
