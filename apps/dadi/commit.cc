@@ -5,6 +5,7 @@
 #include "apps/dadi/commands.h"
 #include "apps/dadi/commit_layer.h"
 #include "apps/dadi/config_options.h"
+#include "apps/dadi/fresh_layer.h"
 #include "apps/dadi/registry_options.h"
 #include "apps/image/writable_upper.h"
 #include "libfs/ext4/unmounted_device.h"
@@ -19,15 +20,18 @@ struct CommitCommand {
   std::string target;
   std::string message;
   unsigned squash = 0;
+  bool live = false;
   ConfigWords config;
   NewImageOptions image;
   RegistryOptions registry;
 };
 
-// What is to be committed: a folder of a writable layer, and the device that a dadid makes of it.
+// What is to be committed: a folder of writable layers, and the device that a dadid makes of them.
 struct Target {
   std::filesystem::path folder;
   std::string device;  // "": it is not attached
+  std::filesystem::path control = {};
+  std::string form = {};
 };
 
 // A folder by its path, or the folder of a writable attachment by its name.
@@ -47,11 +51,14 @@ Result<Target> find_target(const std::string& text) {
   DADI_TRY(const bool alive, device.alive());
   if (!alive) return Target{.folder = spec.writable->folder, .device = ""};
   DADI_TRY(const attach::DeviceState running, device.state());
-  return Target{.folder = spec.writable->folder, .device = running.device};
+  return Target{.folder = spec.writable->folder,
+                .device = running.device,
+                .control = device.control_path(),
+                .form = spec.writable->form};
 }
 
-Result<ImagePlace> place_of_image(const std::filesystem::path& folder) {
-  auto place = image_below(folder);
+Result<WritablePlace> place_of_folder(const std::filesystem::path& folder) {
+  auto place = read_writable_place(folder);
   if (!place && place.error().code() == ErrorCode::kNotFound)
     return std::move(place).error().with_hint("what is committed was written by `serve` or `attach` --writable=DIR");
   return place;
@@ -60,8 +67,9 @@ Result<ImagePlace> place_of_image(const std::filesystem::path& folder) {
 // Nobody writes to it while this lives.
 struct StandingDevice {
   ChangedDevice changed;
-  std::optional<WritableUpper> upper;             // that this process has
-  std::optional<attach::FrozenMount> mount = {};  // of what a dadid has
+  std::optional<WritableUpper> upper;               // that this process has
+  std::shared_ptr<const BlockReader> content = {};  // as it is in use
+  std::optional<attach::FrozenMount> mount = {};    // of what a dadid has
 };
 
 Result<StandingDevice> open_folder(const std::filesystem::path& folder, const OpenImage& below, const Notes& note) {
@@ -69,14 +77,37 @@ Result<StandingDevice> open_folder(const std::filesystem::path& folder, const Op
   if (!upper && upper.error().code() == ErrorCode::kBusy)
     return std::move(upper).error().with_hint("commit it by its name if it is attached, or stop what serves it");
   if (!upper) return std::move(upper).error();
-  ChangedDevice changed{.device = upper->layer(), .written = upper->layer()->own_sectors()};
+  ChangedDevice changed{.device = upper->layers(), .written = upper->layers()->own_sectors()};
   return StandingDevice{.changed = std::move(changed), .upper = std::move(*upper)};
 }
 
-// What is attached is read from the files of its layer, once everything is in them.
-Result<StandingDevice> open_attached(Session& session, const Target& target, const ImagePlace& place) {
+// Whether the folder's layers are still those, on that image: another commit may put them on its own.
+Result<void> require_unmoved(const std::filesystem::path& folder, const WritablePlace& before) {
+  DADI_TRY(const WritablePlace now, place_of_folder(folder));
+  if (now.layers == before.layers && to_json(now.image) == to_json(before.image)) return {};
+  return Error::busy("{} was committed by another at the same time", folder.string()).with_hint("commit it again");
+}
+
+Result<BlockLayer> open_written(const std::filesystem::path& folder, lsmt::SectorSet& written) {
+  DADI_TRY(auto reader, read_writable_layer(folder / lsmt::kDataName, folder / lsmt::kIndexName)
+                            .context("{}", folder.lexically_normal().string()));
+  for (const lsmt::Segment& segment : reader.segments()) written.insert({segment.offset, segment.end()});
+  SharedBlob blob = reader.blob();
+  return BlockLayer{.name = "the writable layer",
+                    .blob = std::move(blob),
+                    .reader = std::move(reader),
+                    .envelope = {},
+                    .unwrapped = nullptr,
+                    .zfile = {},
+                    .descriptor = {},
+                    .expected = {}};
+}
+
+// What is attached is read from the files of its layers, once everything is in them.
+Result<StandingDevice> open_attached(Session& session, const Target& target, const WritablePlace& place,
+                                     const ImagePlace& base) {
   const auto note = [](std::string_view) {};  // said when it was opened before
-  DADI_TRY(FoundImage found, find_block_image(place.reference, place.platform, note, place.reach));
+  DADI_TRY(FoundImage found, find_block_image(base.reference, base.platform, note, base.reach));
   DADI_TRY(BlockImage image, open_block_image(std::move(found), session.read_context()));
   StandingDevice standing{.changed = {}, .upper = {}};
   DADI_TRY(const dev_t number, attach::device_number(target.device));
@@ -85,43 +116,66 @@ Result<StandingDevice> open_attached(Session& session, const Target& target, con
     standing.mount.emplace(std::move(mount));
   }
   DADI_CHECK(attach::sync_device(target.device));
-  DADI_TRY(auto layer, read_writable_layer(target.folder / lsmt::kDataName, target.folder / lsmt::kIndexName)
-                           .context("{}", target.folder.string()));
-  for (const lsmt::Segment& segment : layer.segments())
-    standing.changed.written.insert({segment.offset, segment.end()});
-  SharedBlob blob = layer.blob();
-  image.layers.push_back({.name = "the writable layer",
-                          .blob = std::move(blob),
-                          .reader = std::move(layer),
-                          .envelope = {},
-                          .unwrapped = nullptr,
-                          .zfile = {},
-                          .descriptor = {},
-                          .expected = {}});
-  DADI_TRY(standing.changed.device, stack(std::move(image.layers)));
+  DADI_CHECK(require_unmoved(target.folder, place));
+  for (const std::string& name : place.layers) {
+    DADI_TRY(BlockLayer layer, open_written(target.folder / name, standing.changed.written));
+    image.layers.push_back(std::move(layer));
+  }
+  DADI_TRY(standing.content, stack(std::move(image.layers)));
+  standing.changed.device = standing.content;
   if (standing.mount) {
-    DADI_TRY(standing.changed.device,
-             dadi::fs::UnmountedDevice::over(std::move(standing.changed.device), session.read_context()));
+    DADI_TRY(standing.changed.device, dadi::fs::UnmountedDevice::over(standing.content, session.read_context()));
+    standing.changed.altered.insert(dadi::fs::UnmountedDevice::changed());
   }
   return standing;
+}
+
+// While it lives nothing changes; what is written to it later must not be lost between image and layer.
+Result<void> require_standing(const Target& target, const StandingDevice& standing) {
+  if (target.device.empty())
+    return Error::invalid_argument("--live is for what is attached, which goes on in a fresh layer");
+  if (!standing.mount)
+    return Error::unsupported("{} is not mounted here, so it cannot be made to stand still for --live", target.device)
+        .with_hint("commit it without --live, or mount it");
+  return {};
+}
+
+// Where the image will be, for who opens it later.
+ImagePlace new_place(const NewImage& image, const Digest& digest, const ImagePlace& base, registry::Access access) {
+  ImageReach reach{.registry = std::move(access), .lazy = base.reach.lazy};
+  return place_of(image.reference(), digest, base.platform, reach);
 }
 
 Result<void> commit(Session& session, const CommitCommand& command) {
   CommitOptions options{.message = command.message, .config = {}, .squash = command.squash};
   DADI_TRY(options.config, parse_config_changes(command.config));
   DADI_TRY(const Target target, find_target(command.target));
-  DADI_TRY(ImagePlace place, place_of_image(target.folder));
-  place.reach.registry.stop = session.stop();
-  place.reach.lazy.replay = false;
+  DADI_TRY(const WritablePlace place, place_of_folder(target.folder));
+  ImagePlace base = place.image;
+  base.reach.registry.stop = session.stop();
+  base.reach.lazy.replay = false;
   const auto note = [&session](std::string_view text) { session.note(text); };
   DADI_TRY(const OpenImage below,
-           open_image_device(place.reference, place.platform, place.reach, {}, session.read_context(), note)
-               .context("{}", place.reference.to_string()));
-  DADI_TRY(NewImage image,
-           NewImage::open(session, command.image, registry_access(session, command.registry), &place.reference));
-  DADI_TRY(StandingDevice standing,
-           target.device.empty() ? open_folder(target.folder, below, note) : open_attached(session, target, place));
-  return commit_layer(session, below, standing.changed, image, options, [&] { standing.mount.reset(); });
+           open_image_device(base.reference, base.platform, base.reach, {}, session.read_context(), note)
+               .context("{}", base.reference.to_string()));
+  const registry::Access access = registry_access(session, command.registry);
+  DADI_TRY(NewImage image, NewImage::open(session, command.image, access, &base.reference));
+  DADI_TRY(StandingDevice standing, target.device.empty() ? open_folder(target.folder, below, note)
+                                                          : open_attached(session, target, place, base));
+  if (command.live) DADI_CHECK(require_standing(target, standing));
+  const WrittenDevice device{
+      .control = target.control, .folder = target.folder, .form = target.form, .content = standing.content};
+  std::string fresh;  // "": none
+  const auto read = [&](const AllRead& all) -> Result<void> {
+    if (command.live && all.layer) {
+      DADI_TRY(fresh, go_on_in_fresh_layer(session, device, all));
+    }
+    standing.mount.reset();
+    return {};
+  };
+  DADI_TRY(const Digest digest, commit_layer(session, below, standing.changed, image, options, read));
+  if (fresh.empty()) return {};
+  return put_on_image(session, device, fresh, new_place(image, digest, place.image, access));
 }
 
 }  // namespace
@@ -137,6 +191,7 @@ void add_commit(CommandLine& line, Session& session) {
   add_new_image_options(command, options.image);
   command.option("-m,--message", options.message, "MESSAGE", "Why, for the layer and the image's history")
       .option("--squash", options.squash, "N", "Make one layer of the new one and the N topmost of the image");
+  command.flag("--live", options.live, "Of what is attached: go on in a fresh layer, on top of the new image");
   add_config_options(command, options.config);
   add_registry_options(command, options.registry);
   command.run([&] { session.finish(commit(session, options).context("commit {}", options.target)); });

@@ -59,8 +59,9 @@ Result<ChangedDevice> settled(const ChangedDevice& changed, const OpenImage& bel
   DADI_TRY(const auto device, has ? fs::SettledDevice::without_journal(changed.device)
                                   : fs::SettledDevice::without_nameless(changed.device, changed.written));
   if (!device) return changed;
-  ChangedDevice without{.device = device, .written = changed.written};
+  ChangedDevice without{.device = device, .written = changed.written, .altered = changed.altered};
   without.written.merge(device->changed());
+  without.altered.merge(device->changed());
   return without;
 }
 
@@ -84,20 +85,21 @@ Result<void> require_clean(const BlockReader& device, const ReadContext& context
   return {};
 }
 
-Result<void> commit_layer(Session& session, const OpenImage& below, const ChangedDevice& written, NewImage& image,
-                          const CommitOptions& options, const std::function<void()>& read) {
+Result<Digest> commit_layer(Session& session, const OpenImage& below, const ChangedDevice& written, NewImage& image,
+                            const CommitOptions& options, const std::function<Result<void>(const AllRead&)>& read) {
   if (!below.stored)
     return Error::unsupported("the image below is block layers alone, without a manifest and a config");
   DADI_CHECK(require_clean(*written.device, session.read_context()));
   DADI_TRY(const ChangedDevice changed, settled(written, below, session.read_context()));
   const oci::SelectedImage& base = below.stored->image;
   DADI_TRY(const Floor floor, floor_of(session, below, changed, options));
-  const pipeline::DeviceLayerOptions layer_options{.parent = floor.parent,
-                                                   .message = options.message,
-                                                   .family = oci::family_of(base.manifest.media_type),
-                                                   .all_read = read};
+  const pipeline::DeviceLayerOptions layer_options{
+      .parent = floor.parent,
+      .message = options.message,
+      .family = oci::family_of(base.manifest.media_type),
+      .all_read = [&](const lsmt::Uuid& uuid) { return read({.committed = changed, .layer = uuid}); }};
   DADI_TRY(const auto layer, image.write_layer(*changed.device, floor.device.get(), floor.written, layer_options));
-  if (!layer) read();
+  if (!layer) DADI_CHECK(read({.committed = changed, .layer = {}}));
   pipeline::Derivation derivation{.layers_kept = floor.layers_kept, .config = options.config};
   if (layer) {
     derivation.added.push_back(
@@ -110,7 +112,8 @@ Result<void> commit_layer(Session& session, const OpenImage& below, const Change
   CopyProgress observer(session);
   DADI_TRY(const auto derived, pipeline::derive_image(*below.stored->source, base, image.destination(), derivation,
                                                       observer, session.stop()));
-  return image.publish(derived.manifest, layer, derived.copied);
+  DADI_CHECK(image.publish(derived.manifest, layer, derived.copied));
+  return derived.manifest.digest;
 }
 
 }  // namespace dadi

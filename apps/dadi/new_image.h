@@ -52,6 +52,7 @@ class NewImage {
                                const oci::Reference* from);
 
   oci::ImageDestination& destination() { return *destination_; }
+  const oci::Reference& reference() const { return reference_; }
 
   // Writes what `device` holds differently than `below`, in blocks that have sectors in `written`, as a layer. None: it
   // holds nothing differently. Errors: those of DeviceChanges::find() and write_device_layer().

@@ -56,7 +56,7 @@ Result<std::string> first_fault(const std::shared_ptr<const BlockReader>& device
 
 // resize2fs wants a file system that is sound, and its own work is looked at, too: version 1.47 leaves a bitmap wrong
 // where the last group had a second superblock and room for more descriptors, as in images of the reference.
-Result<void> grow(Session& session, const OpenImage& source, const std::shared_ptr<lsmt::WritableLayer>& layer) {
+Result<void> grow(Session& session, const OpenImage& source, const std::shared_ptr<lsmt::WritableStack>& layer) {
   DADI_TRY(const std::string before, first_fault(source.device, session.read_context()));
   if (!before.empty()) return Error::corruption("its file system: {}", before);
   DADI_CHECK(grow_file_system(layer, layer, session.stop()));
@@ -81,10 +81,12 @@ Result<void> resize(Session& session, const ResizeCommand& command) {
   UpperOptions upper_options;
   upper_options.virtual_size = size;
   DADI_TRY(const WritableUpper upper, WritableUpper::open(upper_options, source.device, note));
-  DADI_CHECK(grow(session, source, upper.layer()));
-  const ChangedDevice changed{.device = upper.layer(), .written = upper.layer()->own_sectors()};
+  DADI_CHECK(grow(session, source, upper.layers()));
+  const ChangedDevice changed{.device = upper.layers(), .written = upper.layers()->own_sectors()};
   const CommitOptions options{.message = command.message, .created_by = fmt::format("dadi resize {}", size.value)};
-  return commit_layer(session, source, changed, image, options, [] {});
+  const auto read = [](const AllRead&) -> Result<void> { return {}; };
+  const auto committed = commit_layer(session, source, changed, image, options, read);
+  return committed ? Result<void>() : committed.error();
 }
 
 }  // namespace

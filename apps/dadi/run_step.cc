@@ -87,7 +87,7 @@ Result<std::optional<pipeline::DeviceLayer>> layer_of_changes(Session& session, 
                                                               pipeline::CompressionWorkers& workers) {
   DADI_TRY(const WritableUpper upper,
            WritableUpper::open({.folder = changes.string(), .make = false}, below.device, [](std::string_view) {}));
-  lsmt::WritableLayer& layer = *upper.layer();
+  lsmt::WritableStack& layer = *upper.layers();
   DADI_CHECK(dadi::fs::forget_mount(*below.device, layer, layer, session.read_context()));
   DADI_CHECK(require_clean(layer, session.read_context()));
   const lsmt::SectorSet own = layer.own_sectors();

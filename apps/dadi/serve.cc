@@ -202,8 +202,8 @@ Result<void> serve(Session& session, const ServeOptions& options) {
   if (!options.writable.empty()) {
     DADI_TRY(auto opened, open_upper(session, options, image));
     upper.emplace(std::move(opened));
-    served.device = upper->layer();
-    served.writer = upper->layer();
+    served.device = upper->layers();
+    served.writer = upper->layers();
   }
   runtime::WorkerPool waiting("nbd-wait", kWaitingThreads);
   runtime::WorkerPool computing("nbd-compute", std::max(1U, std::thread::hardware_concurrency()));
@@ -224,7 +224,7 @@ Result<void> serve(Session& session, const ServeOptions& options) {
   notify_manager("STOPPING=1\n");
   server->stop();
   if (recorder) DADI_CHECK(write_recording(*recorder, options.record, image.origin));
-  if (upper) DADI_CHECK(upper->layer()->flush());
+  if (upper) DADI_CHECK(upper->layers()->flush());
   return result;
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "apps/dadid/observed_writer.h"
+#include "apps/dadid/served_image.h"
 #include "apps/image/image_device.h"
 #include "runtime/attach/control.h"
 #include "runtime/attach/loopback.h"
@@ -93,7 +94,7 @@ Result<attach::DeviceState> Daemon::start() {
 
 Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
   if (::chdir(spec.directory.c_str()) != 0) return Error::from_errno(errno, spec.directory);
-  DADI_TRY(const oci::Reference reference, oci::parse_reference(spec.reference));
+  DADI_TRY(const ImagePlace place, served_image(folder_, spec));
   runtime::DeviceOptions options;
   options.memory = memory_ = spec.memory;
   options.computing = &computing_;
@@ -102,8 +103,8 @@ Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
   if (!record_.empty()) options.recorder = recorder_ = std::make_shared<runtime::Recorder>();
   options.on_error = [this](const Error& error) { log_.frequent_error(error.message()); };
   const auto note = [this](std::string_view text) { log_.info(text); };
-  DADI_TRY(const ImageReach reach, reach_of(spec));
-  DADI_TRY(OpenImage image, open_image_device(reference, spec.platform, reach, std::move(options), {}, note));
+  DADI_TRY(OpenImage image,
+           open_image_device(place.reference, place.platform, place.reach, std::move(options), {}, note));
   device_ = std::move(image.device);
   lazy_ = std::move(image.lazy);
   replay_ = std::move(image.replay);
@@ -128,14 +129,14 @@ Result<void> Daemon::open_layer(const attach::WritableSpec& spec) {
 }
 
 std::shared_ptr<const BlockReader> Daemon::served() const {
-  if (upper_) return upper_->layer();
+  if (upper_) return upper_->layers();
   return device_;
 }
 
 // For a device that was there before, whose dadid died: only if nothing is missing that its users believe they wrote.
 Result<void> Daemon::make_writer() {
   writer_ = std::make_shared<ObservedWriter>(
-      upper_->layer(), [&log = log_](const Error& error) { log.frequent_error(error.message()); });
+      upper_->layers(), [&log = log_](const Error& error) { log.frequent_error(error.message()); });
   if (!backend_->survives) return {};
   DADI_TRY(auto ledger, attach::WriteLedger::open(folder_.writes_path(), writer_));
   const bool orphaned = folder_.state().has_value() && inherited_.is_null();
@@ -236,6 +237,8 @@ Result<Json> Daemon::answer(const Json& request) {
     const auto lazy = request.find("lazy");
     return stop(lazy != request.end() && lazy->is_boolean() && lazy->get<bool>());
   }
+  if (kind == "go_on_in") return go_on_in(request);
+  if (kind == "put_on_image") return put_on_image(request);
   return Error::invalid_argument("no such request");
 }
 
@@ -256,7 +259,7 @@ Json Daemon::stats() const {
   if (lazy_) json["registry"] = lazy_->stats();
   if (const auto replayed = replay_ ? replay_->stats() : std::nullopt) json["replay"] = to_json(*replayed);
   if (upper_) {
-    const auto usage = upper_->layer()->usage();
+    const auto usage = upper_->layers()->usage();
     json["writable"] = {{"data", usage.data.value}, {"garbage", usage.garbage.value}, {"segments", usage.segments}};
   }
   return json;
@@ -277,6 +280,22 @@ Result<Json> Daemon::stop(bool lazy) {
   log_.info("waits for the last who uses the device");
   host_device_->remove_later([wake = wake_.get()] { wake_on(wake); });
   return Json{{"later", true}};
+}
+
+Result<Json> Daemon::go_on_in(const Json& request) {
+  if (!upper_) return Error::invalid_argument("nothing is written to it");
+  const std::string layer = request.value("layer", "");
+  DADI_CHECK(upper_->go_on_in(layer));
+  log_.info(fmt::format("goes on in {}", layer));
+  return Json::object();
+}
+
+Result<Json> Daemon::put_on_image(const Json& request) {
+  if (!upper_) return Error::invalid_argument("nothing is written to it");
+  DADI_TRY(const ImagePlace image, image_place_of(request.value("image", Json())));
+  DADI_CHECK(upper_->put_on_image(request.value("layer", ""), image));
+  log_.info(fmt::format("what was written before is in {}", image.reference.to_string()));
+  return Json::object();
 }
 
 Result<Json> Daemon::upgrade(const Json& request) {

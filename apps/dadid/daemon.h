@@ -51,6 +51,8 @@ class Daemon {
   void write_recording();
   Result<void> flush();
   Result<attach::Json> stop(bool lazy);
+  Result<attach::Json> go_on_in(const attach::Json& request);
+  Result<attach::Json> put_on_image(const attach::Json& request);
   Result<attach::Json> upgrade(const attach::Json& request);
   void give_way(const std::filesystem::path& program);
 

@@ -19,9 +19,8 @@
 #include "apps/dadid/log.h"
 #include "apps/dadid/memory_pressure.h"
 #include "apps/dadid/resume.h"
+#include "apps/dadid/served_image.h"
 #include "apps/image/image_device.h"
-#include "libformat/blob/file_blob.h"
-#include "libformat/lsmt/writable_layer.h"
 #include "runtime/attach/control.h"
 #include "runtime/attach/spawn.h"
 
@@ -30,22 +29,14 @@ namespace {
 
 constexpr int kUnsupported = 8;  // as dadi's exit status: no use in trying again
 
-// Of a writable layer, which another process may have open.
-Result<Bytes> size_of_layer(const attach::WritableSpec& spec) {
-  DADI_TRY(const auto data, FileBlob::open(std::filesystem::path(spec.folder) / lsmt::kDataName));
-  DADI_TRY(const auto raw, read_range(*data, {0}, {lsmt::kHeaderSize}));
-  DADI_TRY(const lsmt::Header header, lsmt::decode_header(raw));
-  return header.info.virtual_size;
-}
-
 Result<Bytes> size_of_device(const attach::DeviceFolder& folder) {
   DADI_TRY(const attach::DeviceSpec spec, folder.spec());
   if (::chdir(spec.directory.c_str()) != 0) return Error::from_errno(errno, spec.directory);
-  DADI_TRY(const oci::Reference reference, oci::parse_reference(spec.reference));
-  DADI_TRY(const ImageReach reach, reach_of(spec));
-  DADI_TRY(const auto image, open_image_device(reference, spec.platform, reach, {}, {}, [](std::string_view) {}));
+  DADI_TRY(const ImagePlace place, served_image(folder, spec));
+  DADI_TRY(const auto image,
+           open_image_device(place.reference, place.platform, place.reach, {}, {}, [](std::string_view) {}));
   if (spec.writable) {
-    DADI_TRY(const Bytes size, size_of_layer(*spec.writable));
+    DADI_TRY(const Bytes size, size_of_layers(*spec.writable));
     if (size.value > 0) return size;
   }
   return to_bytes(image.device->size());

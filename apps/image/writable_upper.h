@@ -1,4 +1,4 @@
-// A writable layer on top of an image, in a folder that the user names or in one that goes with the process.
+// What is written on top of an image, in a folder that the user names or in one that goes with the process.
 #pragma once
 
 #include <filesystem>
@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "apps/image/block_image.h"
-#include "apps/image/image_place.h"
-#include "libformat/lsmt/writable_layer.h"
+#include "apps/image/writable_place.h"
+#include "libformat/lsmt/writable_stack.h"
 #include "runtime/device/image_device.h"
 
 namespace dadi {
@@ -23,30 +23,55 @@ struct UpperOptions {
   bool make = true;                                           // a layer, if none is there
 };
 
-// Where the image is that the writable layer in a folder is on top of.
-// Errors: not_found (the folder, or nothing of the kind in it), corruption, denied, io.
-Result<ImagePlace> image_below(const std::filesystem::path& folder);
-
-// An open writable layer. A temporary folder goes with it.
+// The open writable layers of a folder, nearly always one. A temporary folder goes with it.
 class WritableUpper {
  public:
-  // Opens the layer in the folder, or makes one. What was mended is noted.
-  // Errors: busy (another process has it), invalid_argument (the layer was made on top of another image), not_found (it
-  // is not to be made), those of WritableLayer::create() and open().
+  // Opens the layers in the folder, or makes one. What was mended is noted.
+  // Errors: busy (another process has it), invalid_argument (they were made on top of another image), not_found (none
+  // is to be made), those of WritableLayer::create() and open().
   static Result<WritableUpper> open(const UpperOptions& options, std::shared_ptr<const runtime::ImageDevice> image,
                                     const Notes& notes);
   WritableUpper(WritableUpper&& other) noexcept
-      : temporary_(std::exchange(other.temporary_, {})), layer_(std::move(other.layer_)) {}
+      : temporary_(std::exchange(other.temporary_, {})),
+        path_(std::move(other.path_)),
+        limit_(other.limit_),
+        folder_(std::move(other.folder_)),
+        stack_(std::move(other.stack_)) {}
   WritableUpper& operator=(WritableUpper&&) = delete;
   ~WritableUpper();
 
-  const std::shared_ptr<lsmt::WritableLayer>& layer() const { return layer_; }
+  const std::shared_ptr<lsmt::WritableStack>& layers() const { return stack_; }
+
+  // Goes on in the layer of that name, which is in the folder and which nobody has open: it is put on top of all
+  // others, also for who opens the folder later. Errors: those of WritableStack::put_on_top() and
+  // WritableLayer::open(); invalid_argument (no such name, or one that is taken).
+  Result<void> go_on_in(const std::string& name);
+
+  // From the next time that the folder is opened, the layer of that name and those on top of it lie on another image,
+  // which holds what the ones below it hold on top of this one. They are deleted, and go on for who has them open.
+  // Nothing happens if the layer is not on top of others any more.
+  Result<void> put_on_image(const std::string& name, const ImagePlace& image);
 
  private:
   WritableUpper() = default;
+  Result<std::shared_ptr<WritableFolder>> folder_of(const std::string& name) const;
+  Result<std::vector<lsmt::WritableStack::Layer>> open_layers(const std::vector<std::string>& names,
+                                                              std::shared_ptr<const BlockReader> below) const;
+  Result<lsmt::WritableStack::Layer> make(const UpperOptions& options,
+                                          std::shared_ptr<const runtime::ImageDevice> image) const;
+  void remove_others(const std::vector<std::string>& names) const;
 
   std::filesystem::path temporary_;  // to be removed; empty: none
-  std::shared_ptr<lsmt::WritableLayer> layer_;
+  std::filesystem::path path_;
+  Bytes limit_{};
+  std::shared_ptr<WritableFolder> folder_;
+  std::shared_ptr<lsmt::WritableStack> stack_;
 };
+
+// Makes an empty layer in `folder` within a folder of layers, for go_on_in(): on top of a device of `size`, which will
+// be that of the image whose top layer is `parent`. Errors: those of WritableLayer::create().
+Result<std::unique_ptr<lsmt::WritableLayer>> make_next_layer(const std::filesystem::path& folder,
+                                                             lsmt::WritableForm form, const lsmt::Uuid& parent,
+                                                             std::shared_ptr<const BlockReader> below);
 
 }  // namespace dadi

@@ -202,7 +202,7 @@ Result<DeviceLayer> write_device_layer(const BlockReader& device, const DeviceCh
       done(written += to_bytes(length));
     }
   }
-  options.all_read();
+  DADI_CHECK(options.all_read(info.uuid));
   DADI_TRY(const auto summary, blob->finish_layer());
   DADI_TRY(const BlobIdentity identity, blob->finish());
   return DeviceLayer{.descriptor = oci::block_layer_descriptor(identity.digest, identity.size, options.family),

@@ -56,8 +56,9 @@ struct DeviceLayerOptions {
   lsmt::Uuid parent{};       // of the layer below; null: none
   std::string message = {};  // the layer's user tag, cut to what has room there
   oci::Family family = oci::Family::kOci;
-  // Called once the device has been read to the end: it may change from then on.
-  std::function<void()> all_read = [] {};
+  // Called once the device has been read to the end, with the name of the layer: it may change from then on. A failure
+  // is that of the whole.
+  std::function<Result<void>(const lsmt::Uuid&)> all_read = [](const lsmt::Uuid&) -> Result<void> { return {}; };
 };
 
 struct DeviceLayer {

@@ -37,7 +37,7 @@ WritableLayer::WritableLayer(WritableForm form, Parts parts, SegmentMap map)
       notes_(std::move(parts.notes)),
       map_(std::move(map)) {}
 
-Result<std::unique_ptr<WritableLayer>> WritableLayer::create(std::unique_ptr<WritableFolder> folder, WritableForm form,
+Result<std::unique_ptr<WritableLayer>> WritableLayer::create(std::shared_ptr<WritableFolder> folder, WritableForm form,
                                                              LayerInfo info, std::shared_ptr<const BlockReader> lower,
                                                              const WritableOptions& options) {
   if (info.virtual_size.value == 0) info.virtual_size = to_bytes(lower->size());
@@ -50,7 +50,7 @@ Result<std::unique_ptr<WritableLayer>> WritableLayer::create(std::unique_ptr<Wri
   return open(std::move(folder), std::move(lower), options);
 }
 
-Result<std::unique_ptr<WritableLayer>> WritableLayer::open(std::unique_ptr<WritableFolder> folder,
+Result<std::unique_ptr<WritableLayer>> WritableLayer::open(std::shared_ptr<WritableFolder> folder,
                                                            std::shared_ptr<const BlockReader> lower,
                                                            const WritableOptions& options) {
   DADI_TRY(auto data, folder->open(kDataName));

@@ -54,13 +54,13 @@ class WritableLayer : public BlockReader, public BlockWriter {
   // Makes a new, empty layer in `folder`, in place of any that is there. A virtual size of 0 is that of `lower`.
   // Errors: invalid_argument (`info`), unsupported (a sparse layer on a file system that has large blocks or cannot
   // punch holes), those of the folder.
-  static Result<std::unique_ptr<WritableLayer>> create(std::unique_ptr<WritableFolder> folder, WritableForm form,
+  static Result<std::unique_ptr<WritableLayer>> create(std::shared_ptr<WritableFolder> folder, WritableForm form,
                                                        LayerInfo info, std::shared_ptr<const BlockReader> lower,
                                                        const WritableOptions& options);
 
   // Opens the layer that is in `folder`, and mends what a crash left: see notes().
   // Errors: not_found (none is there), denied (it is sealed), corruption, those of the folder.
-  static Result<std::unique_ptr<WritableLayer>> open(std::unique_ptr<WritableFolder> folder,
+  static Result<std::unique_ptr<WritableLayer>> open(std::shared_ptr<WritableFolder> folder,
                                                      std::shared_ptr<const BlockReader> lower,
                                                      const WritableOptions& options);
 
@@ -101,7 +101,7 @@ class WritableLayer : public BlockReader, public BlockWriter {
 
  protected:
   struct Parts {
-    std::unique_ptr<WritableFolder> folder;
+    std::shared_ptr<WritableFolder> folder;
     std::shared_ptr<const BlockReader> lower;
     std::shared_ptr<WritableFile> data;
     LayerInfo info;
@@ -148,7 +148,7 @@ class WritableLayer : public BlockReader, public BlockWriter {
   Result<void> write_seal();
 
   const WritableForm form_;
-  const std::unique_ptr<WritableFolder> folder_;
+  const std::shared_ptr<WritableFolder> folder_;
   const std::shared_ptr<const BlockReader> lower_;
   const std::shared_ptr<WritableFile> data_;
   const LayerInfo info_;

@@ -38,4 +38,8 @@ Result<void> UnmountedDevice::read_at(Sectors at, std::span<std::byte> out, cons
   return {};
 }
 
+lsmt::SectorRange UnmountedDevice::changed() {
+  return {.begin = whole_sectors(kBegin), .end = whole_sectors(kEnd)};
+}
+
 }  // namespace dadi::fs

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "libformat/blob/block_reader.h"
+#include "libformat/lsmt/sector_set.h"
 #include "libfs/ext4/layout.h"
 
 namespace dadi::fs {
@@ -20,6 +21,9 @@ class UnmountedDevice final : public BlockReader {
   Sectors size() const override { return frozen_->size(); }
   Result<void> read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const override;
   Result<Extent> next_extent(Sectors at) const override { return frozen_->next_extent(at); }
+
+  // Where it may differ from the device, if it does.
+  static lsmt::SectorRange changed();
 
  private:
   using Superblock = std::array<std::byte, layout::kSuperblockSize>;

@@ -6,6 +6,9 @@
 //   {"request":"upgrade","program":"/…"}  → {"generation":N}: what status will say when the program has taken this
 //   one's
 //                            place; status has "failed_upgrade", an error, when it did not
+//   {"request":"go_on_in","layer":"layer-N"}  → {} and writes go to that layer of the writable folder
+//   {"request":"put_on_image","layer":"layer-N","image":{…}}  → {} and that layer lies on that image from the next
+//                            opening on; those below it are deleted
 //
 // A reply that is a failure is {"error":{"code","message","hint"}}.
 #pragma once

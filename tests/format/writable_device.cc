@@ -81,7 +81,7 @@ std::string Model::compare(const BlockReader& device) const {
   return "";
 }
 
-void change_at_random(lsmt::WritableLayer& layer, Model& model, Random& random, int count, std::uint64_t& write,
+void change_at_random(BlockWriter& layer, Model& model, Random& random, int count, std::uint64_t& write,
                       std::uint64_t flush_each) {
   for (int i = 0; i < count; ++i) {
     if (below(random, flush_each) == 0) {

@@ -45,8 +45,9 @@ class Model {
   std::vector<std::vector<std::uint64_t>> since_;
 };
 
-// Does `count` random things to the layer and the model: a flush for each `flush_each`. `write` numbers the writes.
-void change_at_random(lsmt::WritableLayer& layer, Model& model, Random& random, int count, std::uint64_t& write,
+// Does `count` random things to what is written to and the model: a flush for each `flush_each`. `write` numbers the
+// writes.
+void change_at_random(BlockWriter& layer, Model& model, Random& random, int count, std::uint64_t& write,
                       std::uint64_t flush_each = 10);
 
 }  // namespace dadi::test

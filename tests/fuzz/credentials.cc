@@ -1,6 +1,6 @@
 // Files of credentials: auth.json of the containers tools, and Docker's config.json.
-// Input: such a file. Holds: what is found is a credential that is the same encoded and decoded; no refusal shows what
-// the file holds.
+// Input: such a file. Holds: what is found is a credential that is the same encoded and decoded; a refusal is that of
+// any other file which is none, so it shows nothing of this one.
 #include "libconvert/registry/credentials.h"
 
 #include "tests/fuzz/fuzz_input.h"
@@ -22,13 +22,15 @@ Found find(const std::filesystem::path& file) {
   return registry::find_credential({file}, ask, kHost, kRepository);
 }
 
-void file(std::string_view text) {
+Found find_in(std::string_view text) {
   const MemoryFile given(text);
-  const auto found = find(given.path());
+  return find(given.path());
+}
+
+void file(std::string_view text) {
+  const auto found = find_in(text);
   if (!found) {
-    require(found.error().message().size() < 200, "a refusal is short");
-    require(text.size() < 20 || found.error().message().find(text.substr(0, 20)) == std::string::npos,
-            "a refusal does not show the file");
+    require(found.error().message() == find_in("[").error().message(), "a refusal says what every refusal says");
     return;
   }
   if (!*found) return;

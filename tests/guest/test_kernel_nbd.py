@@ -153,6 +153,9 @@ class KernelNbd(unittest.TestCase):
     def test_a_detach_flushes_what_was_written(self):
         self.step("write-detach")
 
+    def test_after_a_live_commit_successors_go_on_on_the_new_image(self):
+        self.step("write-live")
+
 
 if __name__ == "__main__":
     harness.main()

@@ -75,3 +75,25 @@ dadi attach --backend nbd --name w --writable=/tmp/changes --mount /mnt/w $image
 dadi detach w 2>/run/log || fail "detach: $?"
 until_true 30 nothing_left || fail "$(ps; ls -R /run/dadi; cat /sys/block/nbd0/size)"
 errors
+
+step write-live
+has_after() { is_new && [ "$(cat /mnt/w/after)" = after ]; }
+dadi attach --backend nbd --timeout 3 --name w --writable=/tmp/changes --mount /mnt/w $image >/dev/null 2>/run/log ||
+  fail "attach: $?"
+dadi commit w oci:/tmp/live --live >/dev/null 2>/run/log || fail "commit: $?"
+[ -e /tmp/changes/layer-1/writable_data ] && [ ! -e /tmp/changes/writable_data ] || fail "$(ls -R /tmp/changes)"
+echo after >/mnt/w/after; flush
+kill -9 $(pid_of)
+until_true 60 is_state w dead || fail "$(dadi ps)"
+dadi attach --name w --writable=/tmp/changes --mount /mnt/w $image >/dev/null 2>/run/log || fail "take over: $?"
+drop_caches; has_after || fail "other bytes on the new image"
+dadi commit w oci:/tmp/live --live >/dev/null 2>/run/log || fail "commit once more: $?"
+echo later >/mnt/w/later; flush
+dadi upgrade w 2>/run/log || fail "upgrade: $?"
+drop_caches; has_after || fail "other bytes after an upgrade"
+dadi detach w 2>/run/log || fail "detach: $?"
+dadi attach --backend nbd --name w --writable=/tmp/changes oci:/tmp/live >/dev/null 2>/run/log || fail "attach: $?"
+e2fsck -fn $device >/run/log 2>&1 || fail "the file system is faulty"
+dadi detach w 2>/run/log || fail "detach: $?"
+until_true 30 nothing_left || fail "$(ps; ls -R /run/dadi; cat /sys/block/nbd0/size)"
+errors

@@ -1,0 +1,65 @@
+#include "libformat/lsmt/writable_stack.h"
+
+#include <mutex>
+#include <utility>
+
+namespace dadi::lsmt {
+
+WritableStack::WritableStack(std::vector<Layer> layers)
+    : bottom_(layers.front()), layers_(std::move(layers)), top_(layers_.back().get()) {}
+
+Result<void> WritableStack::write_at(Sectors at, std::span<const std::byte> data) {
+  const std::shared_lock lock(changes_);
+  return top().write_at(at, data);
+}
+
+Result<void> WritableStack::write_zeroes(Sectors at, Sectors length) {
+  const std::shared_lock lock(changes_);
+  return top().write_zeroes(at, length);
+}
+
+Result<void> WritableStack::discard(Sectors at, Sectors length) {
+  const std::shared_lock lock(changes_);
+  return top().discard(at, length);
+}
+
+Result<void> WritableStack::flush() {
+  const std::shared_lock lock(changes_);
+  return top().flush();
+}
+
+Result<void> WritableStack::put_on_top(
+    const std::function<Result<Layer>(std::shared_ptr<const BlockReader> below)>& open) {
+  const std::unique_lock lock(changes_);
+  DADI_CHECK(layers_.back()->flush());
+  DADI_TRY(Layer layer, open(layers_.back()));
+  if (layer->size() != size())
+    return Error::invalid_argument("a layer of {} sectors on a device of {}", layer->size().value, size().value);
+  top_.store(layer.get(), std::memory_order_release);
+  layers_.push_back(std::move(layer));
+  return {};
+}
+
+std::vector<WritableStack::Layer> WritableStack::layers() const {
+  const std::shared_lock lock(changes_);
+  return layers_;
+}
+
+SectorSet WritableStack::own_sectors() const {
+  SectorSet own;
+  for (const Layer& layer : layers()) own.merge(layer->own_sectors());
+  return own;
+}
+
+WritableLayer::Usage WritableStack::usage() const {
+  WritableLayer::Usage sum;
+  for (const Layer& layer : layers()) {
+    const WritableLayer::Usage usage = layer->usage();
+    sum.data += usage.data;
+    sum.garbage += usage.garbage;
+    sum.segments += usage.segments;
+  }
+  return sum;
+}
+
+}  // namespace dadi::lsmt
