@@ -74,6 +74,7 @@ class KernelNbd(unittest.TestCase):
         machine.program(shutil.which("e2fsck") or "/sbin/e2fsck")
         cls.add_image(machine, folder)
         machine.disk(cls.serve(folder))
+        machine.disk(cls.empty_disk(folder), writable=True)
         scripts = [(HERE / name).read_text() for name in ("attach.sh", "write.sh")]
         cls.steps = machine.run(SERVED + UNIT_TESTS + "".join(scripts), seconds=1000)
 
@@ -92,6 +93,13 @@ class KernelNbd(unittest.TestCase):
         machine.file(folder / "sums", "sums")
         machine.file(folder / "extents", "extents")
         machine.disk(folder / "raw")
+
+    @classmethod
+    def empty_disk(cls, folder):
+        with open(folder / "empty", "wb") as file:
+            file.truncate(512 << 20)
+        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", folder / "empty"], check=True, capture_output=True)
+        return folder / "empty"
 
     @classmethod
     def serve(cls, folder):
@@ -155,6 +163,9 @@ class KernelNbd(unittest.TestCase):
 
     def test_after_a_live_commit_successors_go_on_on_the_new_image(self):
         self.step("write-live")
+
+    def test_what_is_written_does_not_wait_for_memory_that_only_its_writing_frees(self):
+        self.step("write-without-memory")
 
 
 if __name__ == "__main__":

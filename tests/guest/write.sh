@@ -97,3 +97,26 @@ e2fsck -fn $device >/run/log 2>&1 || fail "the file system is faulty"
 dadi detach w 2>/run/log || fail "detach: $?"
 until_true 30 nothing_left || fail "$(ps; ls -R /run/dadi; cat /sys/block/nbd0/size)"
 errors
+
+# Who writes and who stores it for him share a control group that has not room for half of it.
+step write-without-memory
+mkdir -p /data /sys/fs/cgroup
+mount -t ext4 /dev/vdc /data && mount -t cgroup2 none /sys/fs/cgroup || fail "mount"
+group=/sys/fs/cgroup/tight
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir $group || fail "no control group for memory"
+dadi attach --backend nbd --name w --writable=/data/changes --mount /mnt/w $image >/dev/null 2>/run/log || fail "attach: $?"
+grep -q 'memory is short' /run/dadi/devices/*/log && fail "$(cat /run/dadi/devices/*/log)"
+[ "$(cat /proc/$(pid_of)/oom_score_adj)" = -900 ] || fail "it is killed as any other"
+echo $(pid_of) >$group/cgroup.procs && echo 40M >$group/memory.max || fail "no limit"
+(echo 0 >$group/cgroup.procs; exec dd if=/dev/urandom of=/mnt/w/much bs=1M count=100 conv=fsync 2>/run/dd) & writer=$!
+is_done() { ! kill -0 $writer 2>/dev/null; }
+until_true 200 is_done || fail "it does not end: $(cat $group/memory.current)"
+wait $writer || fail "dd: $(cat /run/dd)"
+is_state w running || fail "$(dadi ps)"
+[ $(sed -n 's/^max //p' $group/memory.events) -gt 0 ] || fail "there was room: $(cat $group/memory.events)"
+much=$(sum /mnt/w/much)
+dadi detach w 2>/run/log || fail "detach: $?"
+dadi attach --backend nbd --name w --writable=/data/changes --mount /mnt/w $image >/dev/null 2>/run/log || fail "attach: $?"
+[ "$(sum /mnt/w/much)" = "$much" ] || fail "other bytes after it"
+dadi detach w 2>/run/log || fail "detach: $?"
+errors
