@@ -14,9 +14,11 @@
 #include "apps/dadi/config_options.h"
 #include "apps/dadi/conversion_cache.h"
 #include "apps/dadi/image_so_far.h"
+#include "apps/dadi/kept_command.h"
 #include "apps/dadi/printable.h"
 #include "apps/dadi/run_step.h"
 #include "apps/dadi/sizes.h"
+#include "libconvert/oci/converted.h"
 #include "libconvert/pipeline/derived_image.h"
 #include "libconvert/registry/image_store.h"
 #include "libformat/base/bytes.h"
@@ -153,13 +155,13 @@ class Building {
         base_(base),
         destination_(destination),
         workers_(workers),
-        progress_(progress) {}
+        progress_(progress),
+        chain_(pipeline::chain_of(base.stored->image.manifest)) {}
 
   Result<void> run(const std::vector<Step>& steps) {
     if (std::ranges::any_of(steps, [](const Step& step) { return !step.command.empty(); })) {
       DADI_TRY(ImageSoFar begun, ImageSoFar::begin(base_.place, base_.layers));
       so_far_.emplace(std::move(begun));
-      options_.cache = nullptr;  // its keys are made of the base's manifest
     }
     for (const Step& step : steps) {
       if (so_far_) so_far_->watch(destination_);
@@ -179,7 +181,7 @@ class Building {
  private:
   Result<void> add(const std::vector<pipeline::AddedArchive>& archives) {
     progress_.begin(archives);
-    const pipeline::BuildBase below{base_.stored->image.manifest, so_far_ ? so_far_->layers() : base_.layers};
+    const pipeline::BuildBase below{base_.stored->image.manifest, so_far_ ? so_far_->layers() : base_.layers, chain_};
     DADI_TRY(const auto layers, pipeline::add_layers(below, archives, destination_, options_, workers_, progress_));
     for (std::size_t i = 0; i < layers.size(); ++i) {
       const pipeline::ConvertedLayer& layer = layers[i];
@@ -193,6 +195,7 @@ class Building {
                         {"cached", layer.cached}});
       DADI_CHECK(keep(layer.result, archives[i].created_by));
     }
+    for (const pipeline::AddedArchive& added : archives) chain_ = pipeline::chain_of(chain_, added.diff_id);
     return {};
   }
 
@@ -200,26 +203,51 @@ class Building {
     const oci::SelectedImage& image = base_.stored->image;
     const RunStep step{
         .command = text, .host_network = command_.host_network, .dadid = command_.dadid, .message = command_.message};
+    const auto family = oci::family_of(image.manifest.media_type);
+    const auto note = [this](std::string_view said) { session_.note(said); };
+    const std::size_t number = base_.layers.size() + layers_.size();
+    const Digest key = key_of_command(chain_, step, image.config, base_.device, options_.compression);
+    if (options_.cache != nullptr) {
+      const lsmt::LayerInfo below{.virtual_size = base_.device, .uuid = so_far_->layers().back().info().uuid};
+      DADI_TRY(const auto kept, reuse_command(*options_.cache, key, number, below, destination_, options_.stop, note));
+      if (kept) {
+        session_.note(fmt::format("{} {}: from the cache", kRun, text));
+        return keep_run(text, oci::block_layer_descriptor(kept->blob.digest, kept->blob.size, family), kept->segments,
+                        kept->data, /*cached=*/true);
+      }
+    }
     session_.note(fmt::format("{} {}", kRun, text));
-    DADI_TRY(const auto layer, run_step(session_, *so_far_, image.config, step,
-                                        oci::family_of(image.manifest.media_type), destination_, workers_));
+    const layer_cache::HeldFiles held(options_.cache, destination_);
+    DADI_TRY(const auto layer, run_step(session_, *so_far_, image.config, step, family, destination_, workers_));
     if (!layer) {
       session_.note("the command has changed nothing: no layer is added");
       return {};
     }
+    if (options_.cache != nullptr) keep_command(*options_.cache, key, number, *layer, note);
     session_.detail(fmt::format("{} segments, {} of blocks in {}", layer->summary.records,
                                 format_size(layer->summary.data), format_size(layer->descriptor.size)));
+    return keep_run(text, layer->descriptor, layer->summary.records, layer->summary.data, /*cached=*/false);
+  }
+
+  Result<void> keep_run(const std::string& text, const oci::Descriptor& layer, std::uint64_t segments, Bytes data,
+                        bool cached) {
     shown_.push_back({{"run", text},
-                      {"digest", layer->descriptor.digest.to_string()},
-                      {"size", layer->descriptor.size.value},
-                      {"segments", layer->summary.records},
-                      {"data_size", layer->summary.data.value}});
-    return keep(layer->descriptor, fmt::format("RUN /bin/sh -c {}", text));
+                      {"digest", layer.digest.to_string()},
+                      {"size", layer.size.value},
+                      {"segments", segments},
+                      {"data_size", data.value},
+                      {"cached", cached}});
+    chain_ = pipeline::chain_of(chain_, layer.digest);  // another run of the command is another layer
+    return keep(layer, fmt::format("RUN /bin/sh -c {}", text));
   }
 
   Result<void> keep(const oci::Descriptor& layer, const std::string& created_by) {
     layers_.push_back({.descriptor = layer, .created_by = created_by, .comment = command_.message});
-    return so_far_ ? so_far_->add(layer.digest) : Result<void>();
+    if (!so_far_) return {};
+    return so_far_->add(layer.digest, [&]() -> Result<SharedBlob> {
+      if (options_.cache == nullptr) return Error::io("the layer that was just written is not there");
+      return options_.cache->open_used(layer.digest);
+    });
   }
 
   Session& session_;
@@ -229,6 +257,7 @@ class Building {
   oci::ImageDestination& destination_;
   pipeline::CompressionWorkers& workers_;
   BuildProgress& progress_;
+  std::string chain_;                 // what stands for the image so far
   std::optional<ImageSoFar> so_far_;  // none: archives alone, which need no file of what is there
   std::vector<pipeline::AddedLayer> layers_;
   Json shown_ = Json::array();
@@ -313,7 +342,7 @@ void add_build(CommandLine& line, Session& session) {
   add_add_options(command, options.add);
   command
       .ordered_options(kRun, options.steps, "CMD",
-                       "A layer of what /bin/sh -c CMD changes, run in the image so far, as root; never from a cache")
+                       "A layer of what /bin/sh -c CMD changes, run in the image so far, as root")
       .flag("--host-network", options.host_network, "Commands have the host's network, and not none")
       .option("--dadid", options.dadid, "FILE", "The program that serves the device to commands");
   add_config_options(command, options.config);

@@ -2,10 +2,28 @@
 
 #include <memory>
 
+#include "libconvert/oci/verified_source.h"
 #include "libformat/blob/file_blob.h"
 #include "libformat/layer_file.h"
 
 namespace dadi {
+
+namespace {
+
+Result<void> copy_into(const std::filesystem::path& folder, const SharedBlob& blob) {
+  const auto name = [](const Digest& digest) { return digest.hex(); };
+  DADI_TRY(const auto sink, FileBlobSink::create(folder, {}, name, FileBlobSink::Durable::kNothing));
+  oci::BlobStream content(blob);
+  for (;;) {
+    DADI_TRY(const auto piece, content.next());
+    if (piece.empty()) break;
+    DADI_CHECK(sink->write(piece));
+  }
+  DADI_CHECK(sink->finish({}));
+  return {};
+}
+
+}  // namespace
 
 Result<ImageSoFar> ImageSoFar::begin(ImagePlace base, std::vector<lsmt::LayerReader> layers) {
   DADI_TRY(TemporaryFolder folder, TemporaryFolder::make("dadi-build"));
@@ -27,8 +45,13 @@ void ImageSoFar::watch(oci::ImageDestination& destination) const {
   });
 }
 
-Result<void> ImageSoFar::add(const Digest& blob) {
+Result<void> ImageSoFar::add(const Digest& blob, const std::function<Result<SharedBlob>()>& otherwise) {
   const std::filesystem::path file = *folder_ / blob.hex();
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) {
+    DADI_TRY(const SharedBlob content, otherwise());
+    DADI_CHECK(copy_into(*folder_ / "", content));
+  }
   DADI_TRY(SharedBlob opened, FileBlob::open(file).context("the layer that was just written"));
   DADI_TRY(LayerFile layer, open_layer_file(std::move(opened)));
   layers_.push_back(std::move(layer.layer));

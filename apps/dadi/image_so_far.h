@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "apps/dadi/temporary_folder.h"
@@ -23,8 +24,9 @@ class ImageSoFar {
   // before each step; the destination may outlive this only if it is not written to.
   void watch(oci::ImageDestination& destination) const;
 
-  // A layer that was written since, on top of the others. Errors: io (it could not be kept), those of opening it.
-  Result<void> add(const Digest& blob);
+  // A layer on top of the others: one that was written since, or else `otherwise` gives it. Errors: those of that; io
+  // (it could not be kept), those of opening it.
+  Result<void> add(const Digest& blob, const std::function<Result<SharedBlob>()>& otherwise);
 
   // What another process finds the image by, while this lives.
   const ImagePlace& place() const { return place_; }

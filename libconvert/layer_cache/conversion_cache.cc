@@ -80,6 +80,12 @@ Result<void> ConversionCache::keep(const KeptLayer& layer, std::size_t number) {
   return store_.keep(layer, stamp(number));
 }
 
+Result<SharedBlob> ConversionCache::open_used(const Digest& blob) {
+  const auto layer = std::ranges::find_if(used_, [&](const KeptLayer& used) { return used.blob.digest == blob; });
+  if (layer == used_.end()) return Error::not_found("no layer of the cache is {}", blob.to_string());
+  return open_blob(*layer);
+}
+
 Result<bool> ConversionCache::lists_all(const Target& target, std::vector<KeptLayer>& listed) const {
   auto source = target.source();
   if (!source && source.error().code() == ErrorCode::kNotFound) return used_.empty();
@@ -116,6 +122,20 @@ Result<void> ConversionCache::publish(const Target& target) {
     DADI_CHECK(write(target));
     DADI_CHECK(wait_for(kSettling, options_.stop));
   }
+}
+
+HeldFiles::HeldFiles(ConversionCache* cache, oci::ImageDestination& destination)
+    : destination_(cache != nullptr ? &destination : nullptr) {
+  if (cache == nullptr) return;
+  before_ = destination.on_finished({});
+  destination.on_finished([cache, before = before_](const auto& file, const BlobIdentity& blob) {
+    if (before) before(file, blob);
+    cache->hold(file, blob);
+  });
+}
+
+HeldFiles::~HeldFiles() {
+  if (destination_ != nullptr) destination_->on_finished(std::move(before_));
 }
 
 Result<void> copy_blob(const SharedBlob& blob, const BlobIdentity& identity, oci::ImageDestination& destination,

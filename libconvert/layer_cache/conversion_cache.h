@@ -45,6 +45,9 @@ class ConversionCache {
   void hold(const std::filesystem::path& file, const BlobIdentity& blob);
   Result<void> keep(const KeptLayer& layer, std::size_t number);
 
+  // The blob of a used layer, verified. Errors: not_found (none has that digest), those of open_blob().
+  Result<SharedBlob> open_used(const Digest& blob);
+
   // Brings the folder within its limit.
   void shrink() const { store_.shrink(options_.limit, options_.now); }
 
@@ -77,6 +80,20 @@ class ConversionCache {
   std::vector<KeptLayer> used_;
   std::mutex mutex_;                         // of what follows
   std::map<Digest, Result<void>> not_held_;  // by blob
+};
+
+// While it lives, the cache takes hold of what is written to the destination, which others who are told of it are, too.
+class HeldFiles {
+ public:
+  // Without a cache nothing happens.
+  HeldFiles(ConversionCache* cache, oci::ImageDestination& destination);
+  ~HeldFiles();
+  HeldFiles(const HeldFiles&) = delete;
+  HeldFiles& operator=(const HeldFiles&) = delete;
+
+ private:
+  oci::ImageDestination* destination_;  // null: there is no cache
+  oci::ImageDestination::Finished before_;
 };
 
 // Puts a blob into a store, unless it is there. Errors: those of the store and of the blob.

@@ -19,7 +19,7 @@ class ArchiveDestination final : public ImageDestination {
       : file_(std::move(file)), tag_(std::move(tag)), staged_(std::move(staged)) {}
 
   Result<std::unique_ptr<BlobSink>> create_blob(Bytes head_size) override { return staged_.create(head_size); }
-  void on_finished(Finished told) override { staged_.on_finished(std::move(told)); }
+  Finished on_finished(Finished told) override { return staged_.on_finished(std::move(told)); }
   Result<bool> has_blob(const Digest& digest, Bytes size) override { return staged_.contains(digest, size); }
 
   Result<void> commit(const Descriptor& root) override {

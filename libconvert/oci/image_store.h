@@ -57,8 +57,9 @@ class ImageDestination {
 
   // Told of every blob that is created from now on and finished, within its finish(), while the file still is what and
   // where it is then: who wants to keep the content links or copies it. Several threads at once. None: no longer.
+  // Returns who was told before.
   using Finished = std::function<void(const std::filesystem::path& file, const BlobIdentity& blob)>;
-  virtual void on_finished(Finished told) = 0;
+  virtual Finished on_finished(Finished told) = 0;
 
   // Publishes the blobs and then the image under the reference's tag ("latest" when it has none), replacing an image of
   // that tag; all or nothing. Other tags stay, those that other processes add meanwhile too. Call at most once.

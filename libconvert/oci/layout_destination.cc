@@ -48,7 +48,7 @@ class LayoutDestination final : public ImageDestination {
       : folder_(std::move(folder)), tag_(std::move(tag)), created_(std::move(created)), staged_(std::move(staged)) {}
 
   Result<std::unique_ptr<BlobSink>> create_blob(Bytes head_size) override { return staged_.create(head_size); }
-  void on_finished(Finished told) override { staged_.on_finished(std::move(told)); }
+  Finished on_finished(Finished told) override { return staged_.on_finished(std::move(told)); }
 
   Result<bool> has_blob(const Digest& digest, Bytes size) override {
     if (staged_.contains(digest, size)) return true;

@@ -28,7 +28,9 @@ class StagedBlobs {
 
   Result<std::unique_ptr<BlobSink>> create(Bytes head_size) const;
   // See ImageDestination.
-  void on_finished(ImageDestination::Finished told) { told_ = std::move(told); }
+  ImageDestination::Finished on_finished(ImageDestination::Finished told) {
+    return std::exchange(told_, std::move(told));
+  }
   bool contains(const Digest& digest, Bytes size) const;
   // The finished ones, ordered by digest.
   Result<std::vector<Blob>> list() const;

@@ -43,13 +43,10 @@ Digest chain(std::string_view below, const Digest& diff_id) {
   return Digest::of(as_bytes(fmt::format("dadi build\n{}\n{}\n", below, diff_id.to_string())));
 }
 
-// The cache knows the base by its blobs, since uuids say nothing about how layers below were compressed, and those of
-// other tools perhaps nothing at all. A layer is named after the uuid below it alone.
+// A layer is named after the uuid below it alone.
 LayerSequence sequence_of(const BuildBase& base, const std::vector<AddedArchive>& archives) {
   LayerSequence sequence{.below = base.layers, .layers = {}};
-  std::string below;
-  for (const oci::Descriptor& layer : base.manifest.layers)
-    if (oci::form_of(layer) != oci::LayerForm::kAcceleration) below += layer.digest.to_string() + " ";
+  std::string below(base.chain);
   lsmt::Uuid parent = base.layers.back().info().uuid;
   for (const AddedArchive& added : archives) {
     const Digest place = chain(below, added.diff_id);
@@ -64,7 +61,7 @@ LayerSequence sequence_of(const BuildBase& base, const std::vector<AddedArchive>
          .chain = place,
          .uuid = uuid,
          .parent = parent});
-    below = place.to_string();
+    below = chain_of(below, added.diff_id);
     parent = uuid;
   }
   return sequence;
@@ -81,6 +78,17 @@ Result<void> check_base(const BuildBase& base, std::size_t added, Bytes size) {
 }
 
 }  // namespace
+
+std::string chain_of(const oci::Manifest& base) {
+  std::string chain;
+  for (const oci::Descriptor& layer : base.layers)
+    if (oci::form_of(layer) != oci::LayerForm::kAcceleration) chain += layer.digest.to_string() + " ";
+  return chain;
+}
+
+std::string chain_of(std::string_view below, const Digest& what) {
+  return chain(below, what).to_string();
+}
 
 Bytes device_size(const std::vector<lsmt::LayerReader>& layers) {
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer)

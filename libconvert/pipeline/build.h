@@ -17,7 +17,15 @@ namespace dadi::pipeline {
 struct BuildBase {
   const oci::Manifest& manifest;
   const std::vector<lsmt::LayerReader>& layers;  // its block layers, and maybe more on top of them, bottom first
+  std::string_view chain;                        // what stands for them in a cache
 };
+
+// What stands for an image's layers, for a cache: their blobs, since uuids say nothing about how they were compressed,
+// and those of other tools perhaps nothing at all.
+std::string chain_of(const oci::Manifest& base);
+// What stands for a layer and all that lies below it. `what`: a block layer's digest, or the diff id of its archive,
+// which with what lies below decides what it is.
+std::string chain_of(std::string_view below, const Digest& what);
 
 // A layer's tar archive, compressed or not.
 struct AddedArchive {
@@ -39,9 +47,8 @@ Result<Digest> diff_id_of(const SharedBlob& archive, Bytes most, const std::stop
 // Writes a layer for each archive, bottom first, into `destination`; an image of them is the caller's. The uuid of a
 // layer is made of that of the layer below and of the diff id, so that the same archives on the same base give the same
 // layers, in one build or in several. Of `options` select, media_types, referrer and virtual_size do not matter: the
-// device is the base's. A cache is for bases whose layers are all in the manifest. Errors, the archive named: those of
-// convert(); exhausted (no room on the base's device, or for more layers); unsupported (a base that dadi does not
-// change).
+// device is the base's. Errors, the archive named: those of convert(); exhausted (no room on the base's device, or for
+// more layers); unsupported (a base that dadi does not change).
 Result<std::vector<ConvertedLayer>> add_layers(const BuildBase& base, const std::vector<AddedArchive>& archives,
                                                oci::ImageDestination& destination, ConvertOptions options,
                                                CompressionWorkers& workers, ConvertObserver& observer);

@@ -10,21 +10,6 @@ namespace {
 
 constexpr std::size_t kMostBehind = 8;  // layers whose blobs are completed while the next is planned
 
-// While it lives, the cache takes hold of what is written to the destination.
-class HeldFiles {
- public:
-  HeldFiles(layer_cache::ConversionCache* cache, oci::ImageDestination& destination) : destination_(destination) {
-    if (cache == nullptr) return;
-    destination.on_finished([cache](const auto& file, const BlobIdentity& blob) { cache->hold(file, blob); });
-  }
-  ~HeldFiles() { destination_.on_finished({}); }
-  HeldFiles(const HeldFiles&) = delete;
-  HeldFiles& operator=(const HeldFiles&) = delete;
-
- private:
-  oci::ImageDestination& destination_;
-};
-
 class Conversion {
  public:
   Conversion(const LayerSequence& sequence, oci::ImageDestination& destination, oci::Family family,
@@ -43,7 +28,7 @@ class Conversion {
     DADI_TRY(ReusedLayers reused, reuse_layers(sequence_, destination_, family_, options_, budget, observer_));
     fs::PlannedStack stack =
         reused.device ? fs::PlannedStack(std::move(reused.device)) : fs::PlannedStack(options_.virtual_size);
-    const HeldFiles held(options_.cache, destination_);
+    const layer_cache::HeldFiles held(options_.cache, destination_);
     LayersAhead ahead(layers, options_, observer_, reused.layers.size());
     LayersBehind behind(family_);
     converted_ = std::move(reused.layers);

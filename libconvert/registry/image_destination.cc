@@ -120,7 +120,7 @@ class RegistryDestination final : public oci::ImageDestination {
     return std::unique_ptr<BlobSink>(std::make_unique<Sink>(*this, std::move(sink)));
   }
 
-  void on_finished(Finished told) override { staged_.on_finished(std::move(told)); }
+  Finished on_finished(Finished told) override { return staged_.on_finished(std::move(told)); }
 
   Result<bool> has_blob(const Digest& digest, Bytes size) override {
     auto there = look_for(digest, size);

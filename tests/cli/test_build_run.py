@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -147,6 +148,63 @@ class Run(BuildRunTest):
             self.build("--run", f"echo {i} >> lines", to="oci:base")
         self.assertEqual(self.cat("/srv/lines", "base"), b"0\n1\n2\n")
         self.assertEqual(len(self.digests("base")), 4)
+
+    def cached(self, *words, **options):
+        """Of a build, which layers came from the cache."""
+        run = self.build(*words, env={**self.env, "DADI_LAYER_CACHE": "1G"}, **options)
+        self.said = run.stderr
+        self.judge(options.get("to", "oci:built").removeprefix("oci:"))
+        return [layer["cached"] for layer in run.json["layers"]]
+
+    def test_commands_do_not_run_again_where_nothing_has_changed(self):
+        tar, other = self.tar("1.tar", entry("one", b"1")), self.tar("2.tar", entry("one", b"2"))
+        steps = ["--run", "cat /proc/sys/kernel/random/uuid > uuid", "--add", tar, "--run", "cat uuid /one > both; rm /one"]
+        self.assertEqual(self.cached(*steps), [False] * 3)
+        first = self.digests("built")
+        self.assertEqual(self.cached(*steps), [True] * 3)  # the destination has them
+        self.assertEqual(self.digests("built"), first)
+        self.assertIn("--run cat /proc/sys/kernel/random/uuid > uuid: from the cache", self.said)
+        shutil.rmtree(self.folder / "built")
+        self.assertEqual(self.cached(*steps), [True] * 3)
+        self.assertEqual(self.digests("built"), first)
+        # What comes after what is new is done anew, on top of what was there.
+        self.assertEqual(self.cached(*steps, "--run", "cat both > again"), [True] * 3 + [False])
+        self.assertEqual(self.cat("/srv/again"), self.cat("/srv/both"))
+        self.assertEqual(self.digests("built")[:-1], first)
+        self.assertEqual(self.cached(*steps[:2], "--add", other, *steps[4:]), [True, False, False])
+        self.assertTrue(self.cat("/srv/both").endswith(b"\n2"))
+        self.assertEqual(self.cached("--run", "echo > new", *steps[2:4]), [False, False])
+        # A command that is run again gives something else, and so is all that lies on it.
+        self.assertEqual(self.cached("--no-cache", *steps), [False] * 3)
+        self.assertNotIn(self.digests("built")[1], first)
+        self.assertEqual(self.cached(*steps), [True] * 3)
+        self.assertEqual(self.digests("built"), first)
+
+    def test_what_a_command_is_given_decides_whether_it_runs_again(self):
+        command = ["--run", "echo $COLOR > color"]
+        self.assertEqual(self.cached(*command), [False])
+        self.assertEqual(self.cached(*command), [True])
+        for options in (["--host-network"], ["-m", "why"], ["--compression", "zstd"]):
+            self.assertEqual(self.cached(*options, *command), [False], options)
+            self.assertEqual(self.cached(*options, *command), [True], options)
+        self.dadi("build", "oci:base", "--env", "COLOR=green", "oci:green")
+        self.assertEqual(self.cached(*command, base="oci:green"), [False])
+        self.assertEqual(self.cat("/srv/color"), b"green\n")
+        self.assertEqual(self.cached(*command), [True])
+        self.assertEqual(self.cat("/srv/color"), b"blue\n")
+
+    def test_a_command_runs_again_when_its_layer_is_damaged_or_it_failed(self):
+        self.assertEqual(self.cached("--run", "echo 1 > one"), [False])
+        for blob in (self.folder / "cache").rglob("*.blob"):
+            data = blob.read_bytes()
+            blob.unlink()
+            blob.write_bytes(data[:-1] + b"?")
+        shutil.rmtree(self.folder / "built")
+        self.assertEqual(self.cached("--run", "echo 1 > one"), [False])
+        self.assertIn("not usable", self.said)
+        shutil.rmtree(self.folder / "built")
+        self.refused(FAILURE, "--run", "echo 1 > one", "--run", "echo 2 > two; false", says="exit status 1")
+        self.assertEqual(self.cached("--run", "echo 1 > one", "--run", "echo 2 > two; true"), [True, False])
 
     def test_what_a_step_needs_must_be_there_before_it(self):
         late = self.tar("late.tar", entry("late", b"1"))

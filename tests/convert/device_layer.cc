@@ -55,7 +55,7 @@ class MemoryDestination final : public oci::ImageDestination {
     return std::make_unique<Sink>(*this, head_size);
   }
   Result<bool> has_blob(const Digest& digest, Bytes /*size*/) override { return blobs.contains(digest); }
-  void on_finished(Finished /*told*/) override {}
+  Finished on_finished(Finished /*told*/) override { return {}; }
   Result<void> commit(const oci::Descriptor& /*root*/) override { return {}; }
 
   std::map<Digest, Data> blobs;
