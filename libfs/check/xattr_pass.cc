@@ -36,6 +36,8 @@ class ListCheck {
         return Error::unsupported("checking xattr values in inodes of their own");
       state_.findings.fault(place_, "xattrs: a value in inode {}, without the feature ea_inode", xattr.value_inode);
     }
+    if (const auto value = xattr_value(xattr.name_index, xattr.value); !value && xattr.value_inode == 0)
+      state_.findings.fault(place_, "xattrs: {}", value.error().message());
     if (!hash_holds(xattr)) state_.findings.fault(place_, "xattrs: {:?} does not match its hash", xattr.suffix);
     if (is_block_ && previous_ && !is_before(*previous_, xattr))
       state_.findings.fault(place_, "xattrs: {:?} is out of order", xattr.suffix);

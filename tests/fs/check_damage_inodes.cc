@@ -193,6 +193,8 @@ const Damage kXattrDamage[] = {
        d.set_inode<u16>("etc/shared", kInodeXattrs + xattr::kValueOffset, other);
        d.set_inode<u32>("etc/shared", kInodeXattrs + xattr::kHash, 0);
      }},
+    {"no access control list", "a malformed access control list",
+     [](Damager& d) { d.set_inode<u8>("etc/shared", kInodeXattrs + xattr::kNameIndex, 3); }, /*reference_misses=*/true},
 };
 
 TEST_F(DamageTest, AgreesWithE2fsckOnXattrs) {
