@@ -6,6 +6,7 @@
 #include "apps/dadi/commit_layer.h"
 #include "apps/dadi/config_options.h"
 #include "apps/dadi/fresh_layer.h"
+#include "apps/dadi/printable.h"
 #include "apps/dadi/registry_options.h"
 #include "apps/image/writable_upper.h"
 #include "libfs/ext4/unmounted_device.h"
@@ -69,6 +70,7 @@ struct StandingDevice {
   ChangedDevice changed;
   std::optional<WritableUpper> upper;               // that this process has
   std::shared_ptr<const BlockReader> content = {};  // as it is in use
+  std::uint64_t changes = 0;                        // that have led to it, of what a dadid has
   std::optional<attach::FrozenMount> mount = {};    // of what a dadid has
 };
 
@@ -116,10 +118,13 @@ Result<StandingDevice> open_attached(Session& session, const Target& target, con
     standing.mount.emplace(std::move(mount));
   }
   DADI_CHECK(attach::sync_device(target.device));
+  DADI_TRY(standing.changes, changes_of(session, target.control));
   DADI_CHECK(require_unmoved(target.folder, place));
   for (const std::string& name : place.layers) {
-    DADI_TRY(BlockLayer layer, open_written(target.folder / name, standing.changed.written));
-    image.layers.push_back(std::move(layer));
+    auto layer = open_written(target.folder / name, standing.changed.written);
+    if (!layer) DADI_CHECK(require_unmoved(target.folder, place));
+    if (!layer) return std::move(layer).error();
+    image.layers.push_back(std::move(*layer));
   }
   DADI_TRY(standing.content, stack(std::move(image.layers)));
   standing.changed.device = standing.content;
@@ -130,10 +135,19 @@ Result<StandingDevice> open_attached(Session& session, const Target& target, con
   return standing;
 }
 
-// While it lives nothing changes; what is written to it later must not be lost between image and layer.
-Result<void> require_standing(const Target& target, const StandingDevice& standing) {
+Result<void> check_live(const Target& target, const oci::Reference& destination) {
+  using Kind = oci::Reference::Kind;
   if (target.device.empty())
     return Error::invalid_argument("--live is for what is attached, which goes on in a fresh layer");
+  if (destination.kind != Kind::kLayout && destination.kind != Kind::kRegistry)
+    return Error::unsupported("--live goes on on top of DST, and an archive is replaced by what is written there next")
+        .with_hint("DST can be a layout, as in oci:DIR:TAG, or on a registry");
+  if (!is_utf8(destination.to_string())) return Error::unsupported("--live, to a DST that is no UTF-8");
+  return {};
+}
+
+// While it lives nothing changes; what is written to it later must not be lost between image and layer.
+Result<void> require_standing(const Target& target, const StandingDevice& standing) {
   if (!standing.mount)
     return Error::unsupported("{} is not mounted here, so it cannot be made to stand still for --live", target.device)
         .with_hint("commit it without --live, or mount it");
@@ -158,24 +172,34 @@ Result<void> commit(Session& session, const CommitCommand& command) {
   DADI_TRY(const OpenImage below,
            open_image_device(base.reference, base.platform, base.reach, {}, session.read_context(), note)
                .context("{}", base.reference.to_string()));
+  if (command.live) {
+    DADI_TRY(const oci::Reference to, oci::parse_reference(command.image.destination));
+    DADI_CHECK(check_live(target, to));
+  }
   const registry::Access access = registry_access(session, command.registry);
   DADI_TRY(NewImage image, NewImage::open(session, command.image, access, &base.reference));
   DADI_TRY(StandingDevice standing, target.device.empty() ? open_folder(target.folder, below, note)
                                                           : open_attached(session, target, place, base));
   if (command.live) DADI_CHECK(require_standing(target, standing));
-  const WrittenDevice device{
-      .control = target.control, .folder = target.folder, .form = target.form, .content = standing.content};
+  const WrittenDevice device{.control = target.control,
+                             .folder = target.folder,
+                             .form = target.form,
+                             .content = standing.content,
+                             .changes = standing.changes};
   std::string fresh;  // "": none
+  lsmt::Uuid top;
   const auto read = [&](const AllRead& all) -> Result<void> {
     if (command.live && all.layer) {
-      DADI_TRY(fresh, go_on_in_fresh_layer(session, device, all));
+      top = *all.layer;
+      DADI_TRY(fresh, go_on_in_fresh_layer(session, device, all).context("go on in a fresh layer"));
     }
     standing.mount.reset();
     return {};
   };
   DADI_TRY(const Digest digest, commit_layer(session, below, standing.changed, image, options, read));
   if (fresh.empty()) return {};
-  return put_on_image(session, device, fresh, new_place(image, digest, place.image, access));
+  return put_on_image(session, device, fresh, new_place(image, digest, place.image, access), top)
+      .context("the image is there, but {} lies on the one before it still", target.folder.string());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "apps/image/block_image.h"
 #include "apps/image/writable_upper.h"
 #include "runtime/attach/control.h"
 
@@ -49,23 +50,44 @@ Result<void> write_difference(const BlockReader& device, const BlockReader& comm
 
 }  // namespace
 
+Result<std::uint64_t> changes_of(Session& session, const std::filesystem::path& control) {
+  DADI_TRY(const attach::Json answer,
+           attach::ask(control, {{"request", "changes"}}, attach::Patience::of(kPatience, session.stop())));
+  const auto changes = answer.find("changes");
+  if (changes == answer.end() || !changes->is_number_unsigned()) return Error::corruption("an answer that is none");
+  return changes->get<std::uint64_t>();
+}
+
 Result<std::string> go_on_in_fresh_layer(Session& session, const WrittenDevice& device, const AllRead& read) {
-  DADI_TRY(const WritablePlace place, read_writable_place(device.folder));
-  std::string name = next_layer_name(place);
   const auto form = device.form == "sparse" ? lsmt::WritableForm::kSparse : lsmt::WritableForm::kAppendOnly;
-  {
-    DADI_TRY(const auto layer, make_next_layer(device.folder / name, form, *read.layer, device.content));
-    DADI_CHECK(write_difference(*device.content, *read.committed.device, read.committed.altered, *layer,
-                                session.read_context()));
-    DADI_CHECK(layer->flush());
+  DADI_TRY(auto layer, make_next_layer(device.folder, form, *read.layer, device.content));
+  const std::string name = layer_name(layer->info().uuid);
+  auto filled =
+      write_difference(*device.content, *read.committed.device, read.committed.altered, *layer, session.read_context());
+  if (filled) filled = layer->flush();
+  layer.reset();
+  if (!filled) {
+    remove_next_layer(device.folder, name);
+    return std::move(filled).error();
   }
-  DADI_TRY(const attach::Json answer, attach::ask(device.control, {{"request", "go_on_in"}, {"layer", name}},
-                                                  attach::Patience::of(kPatience, session.stop())));
-  return name;
+  const attach::Json request{{"request", "go_on_in"}, {"layer", name}, {"changes", device.changes}};
+  const auto answer = attach::ask(device.control, request, attach::Patience::of(kPatience, session.stop()));
+  if (answer) return name;
+  const bool refused =
+      answer.error().code() != ErrorCode::kUnavailable && answer.error().code() != ErrorCode::kCancelled;
+  if (refused) remove_next_layer(device.folder, name);
+  return answer.error();
 }
 
 Result<void> put_on_image(Session& session, const WrittenDevice& device, const std::string& layer,
-                          const ImagePlace& image) {
+                          const ImagePlace& image, const lsmt::Uuid& top) {
+  ImageReach reach = image.reach;
+  reach.registry.stop = session.stop();
+  reach.lazy.replay = false;
+  DADI_TRY(FoundImage found, find_block_image(
+                                 image.reference, image.platform, [](std::string_view) {}, reach));
+  DADI_TRY(const BlockImage opened, open_block_image(std::move(found), session.read_context()));
+  if (opened.layers.back().reader.info().uuid != top) return Error::corruption("it is another image");
   const attach::Json request{{"request", "put_on_image"}, {"layer", layer}, {"image", to_json(image)}};
   DADI_TRY(const attach::Json answer,
            attach::ask(device.control, request, attach::Patience::of(kPatience, session.stop())));

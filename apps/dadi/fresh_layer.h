@@ -1,6 +1,7 @@
 // How an attachment goes on in a fresh layer while what was written so far becomes an image: `dadi commit --live`.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -17,17 +18,23 @@ struct WrittenDevice {
   std::filesystem::path folder;   // of its writable layers
   std::string form;               // of a new one
   std::shared_ptr<const BlockReader> content;
+  std::uint64_t changes = 0;  // when that was looked at
 };
 
-// Has dadid put a layer on top of those in the folder. On the image that is being made of them it makes the device what
-// it is: it begins with what the image leaves out, such as a journal. Returns its name.
-// REQUIRES: nobody writes to the device, and `read.layer`. Errors: those of the folder and of dadid; with any, the
-// device goes on in the layer that it has.
+// How often the device was written to: the content that is looked at from now on is what there is after so many
+// changes, if nobody writes meanwhile. Errors: those of dadid.
+Result<std::uint64_t> changes_of(Session& session, const std::filesystem::path& control);
+
+// Has dadid put a layer on top of those in the folder, unless the device was written to. On the image that is being
+// made of them it makes the device what it is: it begins with what the image leaves out, such as a journal. Returns its
+// name. REQUIRES: `read.layer`. Errors: busy (it was written to), those of the folder and of dadid. If dadid does not
+// answer in time, it may go on in that layer all the same, and nothing is lost.
 Result<std::string> go_on_in_fresh_layer(Session& session, const WrittenDevice& device, const AllRead& read);
 
-// The image is there, so the layer lies on it from the next opening on, and those below the layer are deleted.
-// Errors: those of dadid; what is in the folder is whole all the same.
+// The image, whose top layer is `top`, is there and can be opened, so the layer lies on it from the next opening on,
+// and those below the layer are deleted. Errors: those of opening it and of dadid; the folder is as it was then, and
+// whole.
 Result<void> put_on_image(Session& session, const WrittenDevice& device, const std::string& layer,
-                          const ImagePlace& image);
+                          const ImagePlace& image, const lsmt::Uuid& top);
 
 }  // namespace dadi

@@ -49,6 +49,12 @@ void catch_signals(int wake) {
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(number, &action, nullptr);
 }
 
+std::string text_in(const Json& request, const char* name) {
+  if (!request.is_object()) return "";
+  const auto found = request.find(name);
+  return found != request.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 }  // namespace
 
 Daemon::Daemon(attach::DeviceFolder folder, attach::FileLock lock, UniqueFd control, Log& log)
@@ -119,7 +125,8 @@ Result<void> Daemon::open_layer(const attach::WritableSpec& spec) {
       .folder = spec.folder,
       .form = spec.form == "sparse" ? lsmt::WritableForm::kSparse : lsmt::WritableForm::kAppendOnly,
       .limit = spec.limit,
-      .image = place_};
+      .image = place_,
+      .make = !folder_.state().has_value()};  // a successor's was made, and is what its users believe in
   DADI_TRY(WritableUpper upper, WritableUpper::open(options, device_, [this](std::string_view text) {
              log_.info(text);
              state_.notes.emplace_back(text);
@@ -223,9 +230,7 @@ std::string Daemon::answer(std::string_view line) {
 }
 
 Result<Json> Daemon::answer(const Json& request) {
-  const std::string kind = request.is_object() && request.contains("request") && request["request"].is_string()
-                               ? request["request"].get<std::string>()
-                               : "";
+  const std::string kind = text_in(request, "request");
   if (kind == "status") {
     Json status = attach::to_json(state_);
     if (failed_upgrade_) status["failed_upgrade"] = attach::to_json(*failed_upgrade_);
@@ -237,6 +242,7 @@ Result<Json> Daemon::answer(const Json& request) {
     const auto lazy = request.find("lazy");
     return stop(lazy != request.end() && lazy->is_boolean() && lazy->get<bool>());
   }
+  if (kind == "changes") return changes();
   if (kind == "go_on_in") return go_on_in(request);
   if (kind == "put_on_image") return put_on_image(request);
   return Error::invalid_argument("no such request");
@@ -282,18 +288,28 @@ Result<Json> Daemon::stop(bool lazy) {
   return Json{{"later", true}};
 }
 
+Result<Json> Daemon::changes() const {
+  if (!upper_) return Error::invalid_argument("nothing is written to it");
+  return Json{{"changes", upper_->layers()->changes()}};
+}
+
 Result<Json> Daemon::go_on_in(const Json& request) {
   if (!upper_) return Error::invalid_argument("nothing is written to it");
-  const std::string layer = request.value("layer", "");
-  DADI_CHECK(upper_->go_on_in(layer));
+  const std::string layer = text_in(request, "layer");
+  const auto changes = request.find("changes");
+  if (changes == request.end() || !changes->is_number_unsigned())
+    return Error::invalid_argument("after which changes?");
+  DADI_CHECK(upper_->go_on_in(layer, changes->get<std::uint64_t>()));
   log_.info(fmt::format("goes on in {}", layer));
   return Json::object();
 }
 
 Result<Json> Daemon::put_on_image(const Json& request) {
   if (!upper_) return Error::invalid_argument("nothing is written to it");
-  DADI_TRY(const ImagePlace image, image_place_of(request.value("image", Json())));
-  DADI_CHECK(upper_->put_on_image(request.value("layer", ""), image));
+  const auto place = request.find("image");
+  if (place == request.end()) return Error::invalid_argument("on which image?");
+  DADI_TRY(const ImagePlace image, image_place_of(*place));
+  DADI_CHECK(upper_->put_on_image(text_in(request, "layer"), image));
   log_.info(fmt::format("what was written before is in {}", image.reference.to_string()));
   return Json::object();
 }

@@ -51,6 +51,7 @@ class Daemon {
   void write_recording();
   Result<void> flush();
   Result<attach::Json> stop(bool lazy);
+  Result<attach::Json> changes() const;
   Result<attach::Json> go_on_in(const attach::Json& request);
   Result<attach::Json> put_on_image(const attach::Json& request);
   Result<attach::Json> upgrade(const attach::Json& request);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "libformat/base/bytes.h"
 #include "libformat/blob/file_blob.h"
@@ -16,38 +15,27 @@ using Json = nlohmann::ordered_json;
 constexpr auto kFileName = "image.json";
 constexpr Bytes kFileLimit{64U << 20};  // a manifest and a config may be in it
 constexpr std::string_view kPrefix = "layer-";
-constexpr std::size_t kMostDigits = 9;
 
-Result<std::vector<std::string>> layers_of(const Json& json) try {
-  auto layers = json.get<std::vector<std::string>>();
-  if (layers.empty()) return Error::corruption("no layer");
-  for (const std::string& name : layers) {
-    if (name != kThisFolder && !is_layer_name(name)) return Error::corruption("\"{}\" is no layer's name", name);
-    if (std::ranges::count(layers, name) > 1) return Error::corruption("layer {} is named twice", name);
+Result<std::vector<std::string>> names_of(const Json& json) try {
+  auto names = json.get<std::vector<std::string>>();
+  if (names.size() > kMostWritableLayers) return Error::corruption("{} layers", names.size());
+  for (const std::string& name : names) {
+    if (name != kThisFolder && !is_layer_name(name)) return Error::corruption("{:?} is no layer's name", name);
+    if (std::ranges::count(names, name) > 1) return Error::corruption("layer {} is named twice", name);
   }
-  return layers;
+  return names;
 } catch (const Json::exception& error) {
   return Error::corruption("layers: {}", error.what());
 }
 
 }  // namespace
 
-bool is_layer_name(std::string_view name) {
-  if (!name.starts_with(kPrefix)) return false;
-  name.remove_prefix(kPrefix.size());
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  return !name.empty() && name.size() <= kMostDigits && name.front() != '0' && std::ranges::all_of(name, is_digit);
+std::string layer_name(const lsmt::Uuid& uuid) {
+  return fmt::format("{}{}", kPrefix, uuid.to_string());
 }
 
-std::string next_layer_name(const WritablePlace& place) {
-  unsigned long last = 0;
-  for (const std::string& name : place.layers) {
-    if (!is_layer_name(name)) continue;
-    unsigned long number = 0;
-    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), number);
-    last = std::max(last, number);
-  }
-  return fmt::format("{}{}", kPrefix, last + 1);
+bool is_layer_name(std::string_view name) {
+  return name.starts_with(kPrefix) && lsmt::Uuid::parse(name.substr(kPrefix.size())).has_value();
 }
 
 Result<WritablePlace> read_writable_place(const std::filesystem::path& folder) {
@@ -59,7 +47,11 @@ Result<WritablePlace> read_writable_place(const std::filesystem::path& folder) {
   WritablePlace place;
   DADI_TRY(place.image, image_place_of(json).context("{}", path.string()));
   if (json.contains("layers")) {
-    DADI_TRY(place.layers, layers_of(json["layers"]).context("{}", path.string()));
+    DADI_TRY(place.layers, names_of(json["layers"]).context("{}", path.string()));
+    if (place.layers.empty()) return Error::corruption("{}: no layer", path.string());
+  }
+  if (json.contains("dropped")) {
+    DADI_TRY(place.dropped, names_of(json["dropped"]).context("{}", path.string()));
   }
   return place;
 }
@@ -67,6 +59,7 @@ Result<WritablePlace> read_writable_place(const std::filesystem::path& folder) {
 Result<void> write_writable_place(WritableFolder& folder, const WritablePlace& place) {
   Json json = to_json(place.image);
   if (place.layers != WritablePlace{}.layers) json["layers"] = place.layers;
+  if (!place.dropped.empty()) json["dropped"] = place.dropped;
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace);
   DADI_TRY(const auto file, folder.replace(kFileName, as_bytes(text + "\n")));
   return {};

@@ -42,11 +42,22 @@ Result<void> check_parent(const lsmt::LayerInfo& layer, const lsmt::LayerInfo& i
 }
 
 // What a folder without a word holds is one layer, on whatever image is named with it.
-Result<std::vector<std::string>> layers_in(const std::filesystem::path& folder) {
-  const auto place = read_writable_place(folder);
-  if (!place && place.error().code() == ErrorCode::kNotFound) return WritablePlace{}.layers;
-  if (!place) return place.error();
-  return place->layers;
+Result<WritablePlace> place_in(const std::filesystem::path& folder) {
+  auto place = read_writable_place(folder);
+  if (place || place.error().code() != ErrorCode::kNotFound) return place;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (is_layer_name(entry.path().filename().string()))
+      return Error::corruption("it has {}, but no image.json, which says what that lies on",
+                               entry.path().filename().string());
+  }
+  return WritablePlace{};
+}
+
+Result<std::uint64_t> random_number() {
+  std::uint64_t number = 0;
+  if (::getrandom(&number, sizeof number, 0) != sizeof number) return Error::from_errno(errno, "getrandom");
+  return number;
 }
 
 // Who has them open has them still.
@@ -98,9 +109,10 @@ Result<WritableUpper> WritableUpper::open(const UpperOptions& options,
   }
   const std::string folder = upper.path_.string();
   DADI_TRY(upper.folder_, DiskFolder::open(upper.path_));
-  DADI_TRY(const auto names, layers_in(upper.path_));
-  auto layers = upper.open_layers(names, image);
-  if (!layers && layers.error().code() == ErrorCode::kNotFound && options.make && names == WritablePlace{}.layers) {
+  DADI_TRY(const WritablePlace place, place_in(upper.path_).context("{}", folder));
+  auto layers = upper.open_layers(place.layers, image);
+  if (!layers && layers.error().code() == ErrorCode::kNotFound && options.make &&
+      place.layers == WritablePlace{}.layers) {
     layers = std::vector<WritableStack::Layer>();
     DADI_TRY(layers->emplace_back(), upper.make(options, image).context("{}", folder));
   }
@@ -109,8 +121,9 @@ Result<WritableUpper> WritableUpper::open(const UpperOptions& options,
     for (const std::string& note : layer->notes()) notes(fmt::format("{}: {}", folder, note));
   }
   DADI_CHECK(check_parent(layers->front()->info(), image->top(), upper.path_).context("{}", folder));
-  upper.remove_others(names);
-  upper.stack_ = std::make_shared<WritableStack>(std::move(*layers));
+  upper.remove(place.dropped);
+  DADI_TRY(const std::uint64_t begin, random_number());
+  upper.stack_ = std::make_shared<WritableStack>(std::move(*layers), begin);
   return upper;
 }
 
@@ -121,50 +134,68 @@ WritableUpper::~WritableUpper() {
 
 // ---- Going on ----
 
-Result<void> WritableUpper::go_on_in(const std::string& name) {
-  DADI_TRY(WritablePlace place, read_writable_place(path_));
-  if (!is_layer_name(name) || std::ranges::count(place.layers, name) > 0)
+Result<void> WritableUpper::go_on_in(const std::string& name, std::uint64_t changes) {
+  DADI_TRY(const WritablePlace before, read_writable_place(path_));
+  if (!is_layer_name(name) || std::ranges::count(before.layers, name) > 0)
     return Error::invalid_argument("\"{}\" is no name for another layer", name);
-  return stack_->put_on_top([&](std::shared_ptr<const BlockReader> below) -> Result<WritableStack::Layer> {
+  if (before.layers.size() >= kMostWritableLayers || stack_->depth() >= kMostWritableLayers)
+    return Error::exhausted("it has gone on in a fresh layer {} times", stack_->depth() - 1)
+        .with_hint("`dadi upgrade`, or detach and attach it again: then it begins with one");
+  const auto open = [&](std::shared_ptr<const BlockReader> below) -> Result<WritableStack::Layer> {
     DADI_TRY(auto folder, folder_of(name));
-    DADI_TRY(WritableStack::Layer layer,
-             WritableLayer::open(std::move(folder), std::move(below), {.limit = limit_}).context("layer {}", name));
+    DADI_TRY(auto layer,
+             WritableLayer::open(std::move(folder), std::move(below), {.limit = limit_}).context("{}", name));
+    return WritableStack::Layer(std::move(layer));
+  };
+  const auto publish = [&]() -> Result<void> {
+    WritablePlace place = before;
     place.layers.push_back(name);
-    DADI_CHECK(write_writable_place(*folder_, place));
-    return layer;
-  });
-}
-
-Result<void> WritableUpper::put_on_image(const std::string& name, const ImagePlace& image) {
-  DADI_TRY(WritablePlace place, read_writable_place(path_));
-  const auto layer = std::ranges::find(place.layers, name);
-  if (layer == place.layers.end() || layer == place.layers.begin()) return {};
-  place.layers.erase(place.layers.begin(), layer);
-  place.image = image;
-  DADI_CHECK(write_writable_place(*folder_, place));
-  remove_others(place.layers);
+    auto written = write_writable_place(*folder_, place);
+    // It may be there in spite of that. Who opens the folder later must find what is true now.
+    if (written || !write_writable_place(*folder_, before)) return {};
+    return written;
+  };
+  DADI_CHECK(stack_->put_on_top(changes, open, publish));
+  went_on_in_.push_back(name);
   return {};
 }
 
-// What a layer that is none of these has left, or one that never became one.
-void WritableUpper::remove_others(const std::vector<std::string>& names) const {
-  if (std::ranges::count(names, kThisFolder) == 0) remove_layer(path_);
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(path_, ignored)) {
-    const std::string name = entry.path().filename();
-    if (!is_layer_name(name) || !entry.is_directory(ignored) || std::ranges::count(names, name) > 0) continue;
-    remove_layer(entry.path());
-    std::filesystem::remove(entry.path(), ignored);  // only if nothing else is in it
+Result<void> WritableUpper::put_on_image(const std::string& name, const ImagePlace& image) {
+  if (std::ranges::count(went_on_in_, name) == 0) return Error::not_found("it never went on in {}", name);
+  DADI_TRY(WritablePlace place, read_writable_place(path_));
+  const auto layer = std::ranges::find(place.layers, name);
+  if (layer == place.layers.end() || layer == place.layers.begin()) return {};
+  place.dropped.assign(place.layers.begin(), layer);
+  place.layers.erase(place.layers.begin(), layer);
+  place.image = image;
+  DADI_CHECK(write_writable_place(*folder_, place));
+  remove(place.dropped);
+  return {};
+}
+
+void WritableUpper::remove(std::span<const std::string> dropped) const {
+  for (const std::string& name : dropped) {
+    if (name == kThisFolder)
+      remove_layer(path_);
+    else
+      remove_next_layer(path_, name);
   }
+}
+
+void remove_next_layer(const std::filesystem::path& folder, const std::string& name) {
+  std::error_code failed;
+  if (!std::filesystem::is_directory(std::filesystem::symlink_status(folder / name, failed))) return;
+  remove_layer(folder / name);
+  std::filesystem::remove(folder / name, failed);  // only if nothing else is in it
 }
 
 Result<std::unique_ptr<WritableLayer>> make_next_layer(const std::filesystem::path& folder, lsmt::WritableForm form,
                                                        const lsmt::Uuid& parent,
-                                                       std::shared_ptr<const BlockReader> below) {
-  DADI_TRY(auto files, DiskFolder::open(folder));
+                                                       std::shared_ptr<const BlockReader> device) {
   DADI_TRY(const lsmt::Uuid name, new_name());
-  const lsmt::LayerInfo info{.virtual_size = to_bytes(below->size()), .uuid = name, .parent = parent, .user_tag = {}};
-  return WritableLayer::create(std::move(files), form, info, std::move(below), {});
+  DADI_TRY(auto files, DiskFolder::open(folder / layer_name(name)));
+  const lsmt::LayerInfo info{.virtual_size = to_bytes(device->size()), .uuid = name, .parent = parent, .user_tag = {}};
+  return WritableLayer::create(std::move(files), form, info, std::move(device), {});
 }
 
 }  // namespace dadi

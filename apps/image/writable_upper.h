@@ -4,8 +4,10 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "apps/image/block_image.h"
 #include "apps/image/writable_place.h"
@@ -35,6 +37,7 @@ class WritableUpper {
       : temporary_(std::exchange(other.temporary_, {})),
         path_(std::move(other.path_)),
         limit_(other.limit_),
+        went_on_in_(std::move(other.went_on_in_)),
         folder_(std::move(other.folder_)),
         stack_(std::move(other.stack_)) {}
   WritableUpper& operator=(WritableUpper&&) = delete;
@@ -43,13 +46,15 @@ class WritableUpper {
   const std::shared_ptr<lsmt::WritableStack>& layers() const { return stack_; }
 
   // Goes on in the layer of that name, which is in the folder and which nobody has open: it is put on top of all
-  // others, also for who opens the folder later. Errors: those of WritableStack::put_on_top() and
-  // WritableLayer::open(); invalid_argument (no such name, or one that is taken).
-  Result<void> go_on_in(const std::string& name);
+  // others, also for who opens the folder later. It was made for what there was after so many changes(). Errors: those
+  // of WritableStack::put_on_top() and WritableLayer::open(); invalid_argument (no such name, or one that is taken);
+  // exhausted (too many layers on each other). With any, everything is as before.
+  Result<void> go_on_in(const std::string& name, std::uint64_t changes);
 
   // From the next time that the folder is opened, the layer of that name and those on top of it lie on another image,
   // which holds what the ones below it hold on top of this one. They are deleted, and go on for who has them open.
-  // Nothing happens if the layer is not on top of others any more.
+  // Nothing happens if another image has taken the place of this one meanwhile. Errors: not_found (this device never
+  // went on in that layer), those of the folder.
   Result<void> put_on_image(const std::string& name, const ImagePlace& image);
 
  private:
@@ -59,19 +64,22 @@ class WritableUpper {
                                                               std::shared_ptr<const BlockReader> below) const;
   Result<lsmt::WritableStack::Layer> make(const UpperOptions& options,
                                           std::shared_ptr<const runtime::ImageDevice> image) const;
-  void remove_others(const std::vector<std::string>& names) const;
+  void remove(std::span<const std::string> dropped) const;
 
   std::filesystem::path temporary_;  // to be removed; empty: none
   std::filesystem::path path_;
   Bytes limit_{};
+  std::vector<std::string> went_on_in_;  // layers, as long as this was open
   std::shared_ptr<WritableFolder> folder_;
   std::shared_ptr<lsmt::WritableStack> stack_;
 };
 
-// Makes an empty layer in `folder` within a folder of layers, for go_on_in(): on top of a device of `size`, which will
-// be that of the image whose top layer is `parent`. Errors: those of WritableLayer::create().
+// Makes an empty layer within a folder of layers, for go_on_in(): for what a device holds that is to be that of the
+// image whose top layer is `parent`. Its name is that of layer_name(). Errors: those of WritableLayer::create().
 Result<std::unique_ptr<lsmt::WritableLayer>> make_next_layer(const std::filesystem::path& folder,
                                                              lsmt::WritableForm form, const lsmt::Uuid& parent,
-                                                             std::shared_ptr<const BlockReader> below);
+                                                             std::shared_ptr<const BlockReader> device);
+// One that nobody goes on in, and nobody has open, is gone.
+void remove_next_layer(const std::filesystem::path& folder, const std::string& name);
 
 }  // namespace dadi

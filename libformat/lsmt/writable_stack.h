@@ -17,8 +17,8 @@ class WritableStack final : public BlockReader, public BlockWriter {
  public:
   using Layer = std::shared_ptr<WritableLayer>;
 
-  // Bottom first; each was opened on the one below. REQUIRES: there is one.
-  explicit WritableStack(std::vector<Layer> layers);
+  // Bottom first; each was opened on the one below. `begin`: random. REQUIRES: there is one.
+  WritableStack(std::vector<Layer> layers, std::uint64_t begin);
 
   Sectors size() const override { return top().size(); }
   Result<void> read_at(Sectors at, std::span<std::byte> out, const ReadContext& context = {}) const override {
@@ -31,12 +31,20 @@ class WritableStack final : public BlockReader, public BlockWriter {
   Result<void> discard(Sectors at, Sectors length) override;
   Result<void> flush() override;
 
-  // Puts a layer on top, once all that was written is flushed. Writes and flushes wait meanwhile, which `open` should
-  // not draw out: it opens the layer on the device that it is given. When it fails, everything is as before.
-  // Errors: those of flush() and `open`; invalid_argument (a layer of another size).
-  Result<void> put_on_top(const std::function<Result<Layer>(std::shared_ptr<const BlockReader> below)>& open);
+  // Grows with every change, from a number that no other stack began with: that of a moment when nobody wrote.
+  std::uint64_t changes() const { return changes_.load(); }
+
+  // Puts a layer on top that was made for what the device held after so many changes(), once that is flushed. Writes
+  // and flushes wait meanwhile, which is not to be drawn out: `open` opens the layer on the device that it is given;
+  // `publish` says to others that it is there. When this fails, everything is as before.
+  // Errors: busy (there were other changes since), invalid_argument (a layer of another size), those of flush() and
+  // both.
+  Result<void> put_on_top(std::uint64_t changes,
+                          const std::function<Result<Layer>(std::shared_ptr<const BlockReader> below)>& open,
+                          const std::function<Result<void>()>& publish);
 
   const LayerInfo& info() const { return bottom_->info(); }  // of the bottom layer
+  std::size_t depth() const;                                 // layers
   WritableForm form() const { return top().form(); }
   // Where one of the layers answers, and not the device below.
   SectorSet own_sectors() const;
@@ -48,8 +56,9 @@ class WritableStack final : public BlockReader, public BlockWriter {
   std::vector<Layer> layers() const;
 
   const Layer bottom_;
-  mutable std::shared_mutex changes_;  // shared by who writes or flushes
-  std::vector<Layer> layers_;          // guarded by changes_
+  mutable std::shared_mutex writers_;  // shared by who writes or flushes
+  std::vector<Layer> layers_;          // guarded by writers_
+  std::atomic<std::uint64_t> changes_;
   std::atomic<WritableLayer*> top_;
 };
 

@@ -269,7 +269,11 @@ class Attempt {
   Result<void> replace(const Attachment& dead) {
     const DeviceFolder device = folder_.device(dead.device_id);
     auto before = device.spec();
-    if (before && before->writable && before->writable->temporary && before->image == spec_.image) {
+    if (before && before->writable && before->writable->temporary) {
+      if (before->image != spec_.image)
+        return Error::busy("{} has a temporary writable layer on another image, {}, and its dadid died", dead.name,
+                           before->reference)
+            .with_hint("attach that image, or give up on it: dadi detach {}", dead.name);
       DADI_CHECK(require_same_layer(dead, *before, spec_));
       DADI_CHECK(unmount_attachment(dead, device.known_state(), /*lazy=*/false));
       spec_.writable->folder = before->writable->folder;

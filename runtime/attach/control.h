@@ -6,8 +6,10 @@
 //   {"request":"upgrade","program":"/…"}  → {"generation":N}: what status will say when the program has taken this
 //   one's
 //                            place; status has "failed_upgrade", an error, when it did not
-//   {"request":"go_on_in","layer":"layer-N"}  → {} and writes go to that layer of the writable folder
-//   {"request":"put_on_image","layer":"layer-N","image":{…}}  → {} and that layer lies on that image from the next
+//   {"request":"changes"}  → {"changes":N}, of what was written: nobody has written while it stays the same
+//   {"request":"go_on_in","layer":"layer-UUID","changes":N}  → {} and writes go to that layer of the writable folder;
+//                            an error, if there were other changes meanwhile
+//   {"request":"put_on_image","layer":"layer-UUID","image":{…}}  → {} and that layer lies on that image from the next
 //                            opening on; those below it are deleted
 //
 // A reply that is a failure is {"error":{"code","message","hint"}}.

@@ -2,12 +2,14 @@
 import json
 import os
 import random
+import re
+import socket
 import subprocess
 import threading
 import time
 
 import harness
-from harness import BUSY, UNSUPPORTED, USAGE
+from harness import BUSY, CORRUPT, UNSUPPORTED, USAGE
 from writing_attached import Written, write_synced
 
 ROUNDS = 10 if os.environ.get("DADI_LONG") else 3
@@ -20,12 +22,12 @@ class Live(Written):
         return json.loads((folder / "blobs/sha256" / digest.removeprefix("sha256:")).read_text())["layers"]
 
     def layers_in(self, at):
-        """The folders of the layers that are written to in a folder, as it says and as there are."""
+        """How many layers there are in a folder, as it says and as there are."""
         folder = self.folder / at
         said = json.loads((folder / "image.json").read_text()).get("layers", ["."])
         there = [str(path.parent.relative_to(folder)) for path in folder.rglob("writable_data")]
         self.assertEqual(sorted(said), sorted(there))
-        return said
+        return len(said)
 
     def assert_sound_on(self, image, at, expected):
         """That the folder can be written to on top of the image, and holds that tree."""
@@ -50,7 +52,8 @@ class Live(Written):
                 first = self.files()
                 reader = os.pread(held.fileno(), 1 << 20, 0)
                 self.dadi("commit", "work", f"oci:{at}-1", "--live")
-                self.assertEqual(self.layers_in(at), ["layer-1"])
+                self.assertEqual(self.layers_in(at), 1)
+                self.assertFalse((self.folder / at / "writable_data").exists())
                 self.assertEqual(self.files(), first)
                 self.assertEqual(os.pread(held.fileno(), 1 << 20, 0), reader)
                 self.assert_committed(f"{at}-1", first)
@@ -59,7 +62,7 @@ class Live(Written):
                 second = self.files()
                 answer = self.dadi("--json", "commit", "work", f"oci:{at}-2", "--live").json
                 self.assertLess(answer["layer"]["data_size"], 300_000)
-                self.assertEqual(self.layers_in(at), ["layer-2"])
+                self.assertEqual(self.layers_in(at), 1)
                 layers = self.layers_of(f"{at}-2")
                 self.assertEqual(len(layers), below + 2)
                 self.assertEqual(layers[:-1], self.layers_of(f"{at}-1"))
@@ -68,7 +71,7 @@ class Live(Written):
                 (self.tree / "little").unlink()
                 third = self.files()
                 self.dadi("commit", "work", f"oci:{at}-3")  # and without --live
-                self.assertEqual(self.layers_in(at), ["layer-2"])
+                self.assertEqual(self.layers_in(at), 1)
                 self.assertEqual(self.layers_of(f"{at}-3")[:-1], layers)
                 self.assert_committed(f"{at}-3", third)
                 held.close()
@@ -106,7 +109,7 @@ class Live(Written):
             self.assertIn(0, [status for _, status in ended], ended)
             for _, status in ended:
                 self.assertIn(status, (0, BUSY), ended)
-            self.assertEqual(len(self.layers_in("changes")), 1)
+            self.assertEqual(self.layers_in("changes"), 1)
         expected = self.files()
         self.dadi("commit", "work", "oci:done", "--live")
         self.assert_committed("done", expected)
@@ -117,13 +120,13 @@ class Live(Written):
         self.attach_writable(at="changes")
         self.change_much(2)
         self.dadi("commit", "work", "docker://127.0.0.1:1/no/such:image", "--live", status=None)
-        self.assertEqual(self.layers_in("changes"), ["."])  # it got nowhere
+        self.assertEqual(self.layers_in("changes"), 1)  # it got nowhere
         late = ["--digestfile", "no/such/folder", "--live"]  # once everything else is done
         self.dadi("commit", "work", "oci:late", *late, status=harness.NOT_FOUND)
-        self.assertEqual(self.layers_in("changes"), [".", "layer-1"])
+        self.assertEqual(self.layers_in("changes"), 2)
         write_synced(self.tree / "later", b"later")
         self.dadi("commit", "work", "oci:late", *late, status=harness.NOT_FOUND)
-        self.assertEqual(self.layers_in("changes"), [".", "layer-1", "layer-2"])
+        self.assertEqual(self.layers_in("changes"), 3)
         (self.tree / "later").unlink()
         (self.tree / "latest").write_bytes(b"latest")
         expected = self.files()
@@ -139,7 +142,7 @@ class Live(Written):
         write_synced(self.tree / "latest", b"the very latest")
         expected = self.files()
         self.dadi("commit", "work", "oci:done", "--live")
-        self.assertEqual(self.layers_in("changes"), ["layer-3"])
+        self.assertEqual(self.layers_in("changes"), 1)
         self.assert_committed("done", expected)
         self.dadi("detach", "work")
         self.assert_sound_on("oci:done", "changes", expected)
@@ -186,6 +189,68 @@ class Live(Written):
         self.dadi("commit", "work", "oci:second", "--live")
         self.assert_committed("second", expected)
 
+    def test_of_a_killed_dadid_with_a_temporary_layer_nothing_is_lost(self):
+        self.attach_writable(at=None)
+        self.dadi("commit", "work", "oci:first", "--live")
+        write_synced(self.tree / "later", b"later")
+        expected = self.files()
+        self.kill_server("work")
+        again = ["attach", "--name", "work", "--mount", "tree", "--writable"]
+        said = self.fails(USAGE, *again, "oci:image", says=["on top of", "oci:", "first@sha256:"])
+        folder = re.search(r"the writable layer is left in (\S+)", said)[1]
+        self.dadi("attach", "--name", "work", "--mount", "tree", f"--writable={folder}", "oci:first")
+        self.assertEqual(self.files(), expected)
+        self.dadi("detach", "work")
+        self.attach_writable(at=None)
+        self.dadi("commit", "work", "oci:second", "--live")
+        self.kill_server("work")
+        self.assertIn("hint: attach that image, or give up on it", self.fails(BUSY, *again, "oci:second"))
+        self.dadi("detach", "work")
+
+    def ask(self, **request):
+        """What the dadid of `work` answers."""
+        with socket.socket(socket.AF_UNIX) as to:
+            to.connect(self.listed("work")["socket"])
+            to.sendall(json.dumps(request).encode() + b"\n")
+            return json.loads(to.makefile().readline())
+
+    def test_dadid_goes_on_in_nothing_that_it_should_not(self):
+        self.attach_writable(at="changes")
+        before = (self.folder / "changes/image.json").read_bytes()
+        changes = self.ask(request="changes")["changes"]
+        name = "layer-11111111-2222-3333-4444-555555555555"
+        for request in ({"layer": 5, "changes": changes}, {"layer": name}, {"layer": name, "changes": "1"}, {"changes": changes},
+                        {"layer": "../x", "changes": changes}, {"layer": name, "changes": changes - 1}, {"layer": name, "changes": changes}):
+            self.assertIn("error", self.ask(request="go_on_in", **request), request)
+        for request in ({"layer": name}, {"layer": name, "image": 7}, {"layer": name, "image": json.loads(before)}, {"image": {}}):
+            self.assertIn("error", self.ask(request="put_on_image", **request), request)
+        self.assertEqual((self.folder / "changes/image.json").read_bytes(), before)
+        # What was made before something was written is not put on top of that.
+        (self.folder / "changes" / name).mkdir(exist_ok=True)
+        for file in ("writable_data", "writable_index"):
+            (self.folder / "changes" / name / file).write_bytes((self.folder / "changes" / file).read_bytes())
+        write_synced(self.tree / "written", b"meanwhile")
+        self.assertIn("written to meanwhile", str(self.ask(request="go_on_in", layer=name, changes=changes)))
+        self.assertEqual((self.folder / "changes/image.json").read_bytes(), before)
+        expected = self.files()
+        self.dadi("detach", "work")
+        self.assert_sound_on("oci:image", "changes", expected)
+
+    def test_layers_that_are_not_its_own_are_left_alone(self):
+        name = "layer-11111111-2222-3333-4444-555555555555"
+        other = self.folder / "changes" / name
+        self.attach_writable(at="changes")
+        other.mkdir()
+        (other / "writable_data").write_bytes(b"somebody's")
+        self.dadi("commit", "work", "oci:first", "--live")
+        self.dadi("detach", "work")
+        self.dadi("attach", "--name", "work", "--writable=changes", "oci:first")
+        self.dadi("detach", "work")
+        self.assertEqual((other / "writable_data").read_bytes(), b"somebody's")
+        (self.folder / "changes/image.json").unlink()
+        self.fails(CORRUPT, "attach", "--writable=changes", "oci:first", says="no image.json")
+        self.fails(CORRUPT, "serve", "--writable=changes", "oci:image", says="no image.json")
+
     def attach_again(self, image):
         self.dadi("attach", "--name", "work", "--mount", "tree", "--writable=changes", image)
 
@@ -193,6 +258,9 @@ class Live(Written):
         self.attach_writable(at="changes")
         self.dadi("detach", "work")
         self.fails(USAGE, "commit", "changes", "oci:no", "--live", says="--live is for what is attached")
+        self.attach_writable(at="changes")
+        self.fails(UNSUPPORTED, "commit", "work", "oci-archive:no.tar", "--live", says=["an archive is replaced", "hint: "])
+        self.dadi("detach", "work")
         self.attach_writable(at="changes", mount=None)
         self.fails(UNSUPPORTED, "commit", "work", "oci:no", "--live", says=["is not mounted here", "hint: "])
         self.assertFalse((self.folder / "no").exists())

@@ -24,6 +24,10 @@ using Layer = WritableStack::Layer;
 constexpr WritableOptions kSmallLogs{
     .limit = {}, .garbage = {16384}, .log = 40, .flush_log = {65536}, .unrecorded = 24};
 
+Result<void> nothing() {
+  return {};
+}
+
 DiskOfLayer disk_for(WritableForm form) {
   auto disk = std::make_shared<CutFile::Disk>();
   disk->whole_blocks = form == WritableForm::kSparse;
@@ -43,12 +47,13 @@ class WritableStacks : public testing::TestWithParam<WritableForm> {
   // A stack of one layer, whose disk is the first of `disks`.
   WritableStack start() {
     disks.push_back(disk_for(GetParam()));
-    return WritableStack(
-        {must(make_layer(disks.back(), GetParam(), std::make_shared<test::LowerDevice>(kDeviceSize)))});
+    return WritableStack({must(make_layer(disks.back(), GetParam(), std::make_shared<test::LowerDevice>(kDeviceSize)))},
+                         7);
   }
   void grow(WritableStack& stack) {
     disks.push_back(disk_for(GetParam()));
-    must(stack.put_on_top([&](auto on) { return make_layer(disks.back(), GetParam(), std::move(on)); }));
+    must(stack.put_on_top(
+        stack.changes(), [&](auto on) { return make_layer(disks.back(), GetParam(), std::move(on)); }, nothing));
   }
   // The same layers, opened anew.
   static WritableStack reopened(const std::vector<DiskOfLayer>& from) {
@@ -58,7 +63,7 @@ class WritableStacks : public testing::TestWithParam<WritableForm> {
       layers.emplace_back(must(WritableLayer::open(std::make_unique<CutFolder>(disk), on, kSmallLogs)));
       on = layers.back();
     }
-    return WritableStack(std::move(layers));
+    return WritableStack(std::move(layers), 9);
   }
 
   std::vector<DiskOfLayer> disks;
@@ -105,7 +110,7 @@ TEST_P(WritableStacks, GrowWhileOthersReadAndWrite) {
     DADI_TRY(auto layer, WritableLayer::create(std::move(files), GetParam(), {}, std::move(on), kSmallLogs));
     return Layer(std::move(layer));
   };
-  WritableStack stack({must(open_next("bottom", std::make_shared<test::LowerDevice>(kDeviceSize)))});
+  WritableStack stack({must(open_next("bottom", std::make_shared<test::LowerDevice>(kDeviceSize)))}, 7);
   Model model;
   std::atomic<bool> enough = false;
   std::thread reader([&] {
@@ -120,11 +125,14 @@ TEST_P(WritableStacks, GrowWhileOthersReadAndWrite) {
   std::thread writer([&] {
     test::Random random(1);
     std::uint64_t write = 1;
-    while (!enough) change_at_random(stack, model, random, 10, write);
+    for (; !enough; std::this_thread::sleep_for(std::chrono::milliseconds(5)))
+      change_at_random(stack, model, random, 10, write);
   });
   for (int layers = 0; layers < 5; ++layers) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    must(stack.put_on_top([&](auto on) { return open_next(std::to_string(layers), std::move(on)); }));
+    const auto open = [&](auto on) { return open_next(std::to_string(layers), std::move(on)); };
+    // Others write, so it takes a few attempts to meet a moment when nobody does.
+    while (!stack.put_on_top(stack.changes(), open, nothing)) std::this_thread::yield();
   }
   enough = true;
   for (std::thread* thread : {&reader, &flusher, &writer}) thread->join();
@@ -137,12 +145,17 @@ TEST_P(WritableStacks, StayAsTheyAreWhenALayerCannotBePutOnTop) {
   Model model;
   std::uint64_t write = 1;
   change_at_random(stack, model, random, 50, write);
-  expect_error(stack.put_on_top([](auto) -> Result<Layer> { return Error::io("no such layer"); }), ErrorCode::kIo,
-               "no such layer");
+  const auto fails = [](auto) -> Result<Layer> { return Error::io("no such layer"); };
+  expect_error(stack.put_on_top(stack.changes(), fails, nothing), ErrorCode::kIo, "no such layer");
+  const auto right = [&](auto on) { return make_layer(disk_for(GetParam()), GetParam(), std::move(on)); };
+  expect_error(stack.put_on_top(stack.changes() - 1, right, nothing), ErrorCode::kBusy, "meanwhile");
+  const auto unsaid = []() -> Result<void> { return Error::io("it cannot be said"); };
+  expect_error(stack.put_on_top(stack.changes(), right, unsaid), ErrorCode::kIo, "cannot be said");
+  EXPECT_EQ(stack.depth(), 1U);
   const auto longer = [&](auto on) {
     return make_layer(disk_for(GetParam()), GetParam(), std::move(on), to_bytes(kDeviceSize + Sectors{8}));
   };
-  expect_error(stack.put_on_top(longer), ErrorCode::kInvalidArgument, "sectors");
+  expect_error(stack.put_on_top(stack.changes(), longer, nothing), ErrorCode::kInvalidArgument, "sectors");
   change_at_random(stack, model, random, 50, write);
   must(stack.flush());
   EXPECT_EQ(model.compare(stack), "");
