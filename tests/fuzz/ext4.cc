@@ -143,7 +143,8 @@ void check_and_walk(const std::shared_ptr<MemoryDevice>& device, bool with_e2fsc
   if (!sound) return;
   if (!walked) fail("a sound file system is not read: " + walked.error().message());
   if (!with_e2fsck) return;
-  const std::string complaint = e2fsck(*device);
+  const auto is_stale = [](const fs::CheckFinding& note) { return note.text.find("is stale") != std::string::npos; };
+  const std::string complaint = e2fsck(*device, std::ranges::any_of(report->notes, is_stale));
   if (!complaint.empty()) fail(complaint);
 }
 
