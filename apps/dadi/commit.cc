@@ -70,7 +70,7 @@ struct StandingDevice {
   ChangedDevice changed;
   std::optional<WritableUpper> upper;               // that this process has
   std::shared_ptr<const BlockReader> content = {};  // as it is in use
-  std::uint64_t changes = 0;                        // that have led to it, of what a dadid has
+  std::uint64_t changes = 0;                        // that have led to it, if it is to be committed live
   std::optional<attach::FrozenMount> mount = {};    // of what a dadid has
 };
 
@@ -107,7 +107,7 @@ Result<BlockLayer> open_written(const std::filesystem::path& folder, lsmt::Secto
 
 // What is attached is read from the files of its layers, once everything is in them.
 Result<StandingDevice> open_attached(Session& session, const Target& target, const WritablePlace& place,
-                                     const ImagePlace& base) {
+                                     const ImagePlace& base, bool live) {
   const auto note = [](std::string_view) {};  // said when it was opened before
   DADI_TRY(FoundImage found, find_block_image(base.reference, base.platform, note, base.reach));
   DADI_TRY(BlockImage image, open_block_image(std::move(found), session.read_context()));
@@ -118,7 +118,9 @@ Result<StandingDevice> open_attached(Session& session, const Target& target, con
     standing.mount.emplace(std::move(mount));
   }
   DADI_CHECK(attach::sync_device(target.device));
-  DADI_TRY(standing.changes, changes_of(session, target.control));
+  if (live) {
+    DADI_TRY(standing.changes, changes_of(session, target.control));
+  }
   DADI_CHECK(require_unmoved(target.folder, place));
   for (const std::string& name : place.layers) {
     auto layer = open_written(target.folder / name, standing.changed.written);
@@ -179,7 +181,7 @@ Result<void> commit(Session& session, const CommitCommand& command) {
   const registry::Access access = registry_access(session, command.registry);
   DADI_TRY(NewImage image, NewImage::open(session, command.image, access, &base.reference));
   DADI_TRY(StandingDevice standing, target.device.empty() ? open_folder(target.folder, below, note)
-                                                          : open_attached(session, target, place, base));
+                                                          : open_attached(session, target, place, base, command.live));
   if (command.live) DADI_CHECK(require_standing(target, standing));
   const WrittenDevice device{.control = target.control,
                              .folder = target.folder,
