@@ -19,7 +19,7 @@ using test::Model;
 using test::must;
 
 using DiskOfLayer = std::shared_ptr<CutFile::Disk>;
-using Layer = WritableStack::Layer;
+using StackedLayer = WritableStack::Layer;
 
 constexpr WritableOptions kSmallLogs{
     .limit = {}, .garbage = {16384}, .log = 40, .flush_log = {65536}, .unrecorded = 24};
@@ -34,12 +34,12 @@ DiskOfLayer disk_for(WritableForm form) {
   return disk;
 }
 
-Result<Layer> make_layer(const DiskOfLayer& disk, WritableForm form, std::shared_ptr<const BlockReader> on,
-                         Bytes size = {}) {
+Result<StackedLayer> make_layer(const DiskOfLayer& disk, WritableForm form, std::shared_ptr<const BlockReader> on,
+                                Bytes size = {}) {
   DADI_TRY(auto layer, WritableLayer::create(std::make_unique<CutFolder>(disk), form,
                                              {.virtual_size = size, .uuid = {}, .parent = {}, .user_tag = {}},
                                              std::move(on), kSmallLogs));
-  return Layer(std::move(layer));
+  return StackedLayer(std::move(layer));
 }
 
 class WritableStacks : public testing::TestWithParam<WritableForm> {
@@ -57,7 +57,7 @@ class WritableStacks : public testing::TestWithParam<WritableForm> {
   }
   // The same layers, opened anew.
   static WritableStack reopened(const std::vector<DiskOfLayer>& from) {
-    std::vector<Layer> layers;
+    std::vector<StackedLayer> layers;
     std::shared_ptr<const BlockReader> on = std::make_shared<test::LowerDevice>(kDeviceSize);
     for (const DiskOfLayer& disk : from) {
       layers.emplace_back(must(WritableLayer::open(std::make_unique<CutFolder>(disk), on, kSmallLogs)));
@@ -105,10 +105,10 @@ TEST_P(WritableStacks, AreOneDeviceThatLosesNothingThatWasFlushed) {
 
 TEST_P(WritableStacks, GrowWhileOthersReadAndWrite) {
   const test::TemporaryFolder folder;
-  const auto open_next = [&](const std::string& name, std::shared_ptr<const BlockReader> on) -> Result<Layer> {
+  const auto open_next = [&](const std::string& name, std::shared_ptr<const BlockReader> on) -> Result<StackedLayer> {
     DADI_TRY(auto files, DiskFolder::open(folder.path() / name));
     DADI_TRY(auto layer, WritableLayer::create(std::move(files), GetParam(), {}, std::move(on), kSmallLogs));
-    return Layer(std::move(layer));
+    return StackedLayer(std::move(layer));
   };
   WritableStack stack({must(open_next("bottom", std::make_shared<test::LowerDevice>(kDeviceSize)))}, 7);
   Model model;
@@ -145,7 +145,7 @@ TEST_P(WritableStacks, StayAsTheyAreWhenALayerCannotBePutOnTop) {
   Model model;
   std::uint64_t write = 1;
   change_at_random(stack, model, random, 50, write);
-  const auto fails = [](auto) -> Result<Layer> { return Error::io("no such layer"); };
+  const auto fails = [](auto) -> Result<StackedLayer> { return Error::io("no such layer"); };
   expect_error(stack.put_on_top(stack.changes(), fails, nothing), ErrorCode::kIo, "no such layer");
   const auto right = [&](auto on) { return make_layer(disk_for(GetParam()), GetParam(), std::move(on)); };
   expect_error(stack.put_on_top(stack.changes() - 1, right, nothing), ErrorCode::kBusy, "meanwhile");
