@@ -30,9 +30,8 @@ struct CommitCommand {
 // What is to be committed: a folder of writable layers, and the device that a dadid makes of them.
 struct Target {
   std::filesystem::path folder;
-  std::string device;  // "": it is not attached
-  std::filesystem::path control = {};
-  std::string form = {};
+  std::string device;                  // "": it is not attached
+  std::filesystem::path control = {};  // of that dadid
 };
 
 // A folder by its path, or the folder of a writable attachment by its name.
@@ -52,10 +51,7 @@ Result<Target> find_target(const std::string& text) {
   DADI_TRY(const bool alive, device.alive());
   if (!alive) return Target{.folder = spec.writable->folder, .device = ""};
   DADI_TRY(const attach::DeviceState running, device.state());
-  return Target{.folder = spec.writable->folder,
-                .device = running.device,
-                .control = device.control_path(),
-                .form = spec.writable->form};
+  return Target{.folder = spec.writable->folder, .device = running.device, .control = device.control_path()};
 }
 
 Result<WritablePlace> place_of_folder(const std::filesystem::path& folder) {
@@ -70,7 +66,7 @@ struct StandingDevice {
   ChangedDevice changed;
   std::optional<WritableUpper> upper;               // that this process has
   std::shared_ptr<const BlockReader> content = {};  // as it is in use
-  std::uint64_t changes = 0;                        // that have led to it, if it is to be committed live
+  WrittenState state = {};                          // of what is to be committed live
   std::optional<attach::FrozenMount> mount = {};    // of what a dadid has
 };
 
@@ -119,7 +115,7 @@ Result<StandingDevice> open_attached(Session& session, const Target& target, con
   }
   DADI_CHECK(attach::sync_device(target.device));
   if (live) {
-    DADI_TRY(standing.changes, changes_of(session, target.control));
+    DADI_TRY(standing.state, written_state(session, target.control));
   }
   DADI_CHECK(require_unmoved(target.folder, place));
   for (const std::string& name : place.layers) {
@@ -183,11 +179,8 @@ Result<void> commit(Session& session, const CommitCommand& command) {
   DADI_TRY(StandingDevice standing, target.device.empty() ? open_folder(target.folder, below, note)
                                                           : open_attached(session, target, place, base, command.live));
   if (command.live) DADI_CHECK(require_standing(target, standing));
-  const WrittenDevice device{.control = target.control,
-                             .folder = target.folder,
-                             .form = target.form,
-                             .content = standing.content,
-                             .changes = standing.changes};
+  const WrittenDevice device{
+      .control = target.control, .folder = target.folder, .content = standing.content, .state = standing.state};
   std::string fresh;  // "": none
   lsmt::Uuid top;
   const auto read = [&](const AllRead& all) -> Result<void> {

@@ -9,21 +9,27 @@
 #include "apps/dadi/commit_layer.h"
 #include "apps/dadi/session.h"
 #include "apps/image/image_place.h"
+#include "libformat/lsmt/writable_layer.h"
 
 namespace dadi {
+
+// What a dadid says of what is written to its device. What is looked at from then on is what there is after so many
+// changes, if nobody writes meanwhile.
+struct WrittenState {
+  std::uint64_t changes = 0;
+  lsmt::WritableForm form{};  // of the layer that is written to
+};
+
+// Errors: those of dadid.
+Result<WrittenState> written_state(Session& session, const std::filesystem::path& control);
 
 // A device that a dadid serves, and which is written to.
 struct WrittenDevice {
   std::filesystem::path control;  // dadid's socket
   std::filesystem::path folder;   // of its writable layers
-  std::string form;               // of a new one
   std::shared_ptr<const BlockReader> content;
-  std::uint64_t changes = 0;  // when that was looked at
+  WrittenState state;  // before that was looked at
 };
-
-// How often the device was written to: the content that is looked at from now on is what there is after so many
-// changes, if nobody writes meanwhile. Errors: those of dadid.
-Result<std::uint64_t> changes_of(Session& session, const std::filesystem::path& control);
 
 // Has dadid put a layer on top of those in the folder, unless the device was written to. On the image that is being
 // made of them it makes the device what it is: it begins with what the image leaves out, such as a journal. Returns its

@@ -50,7 +50,7 @@ Result<void> ImageSoFar::add(const Digest& blob, const std::function<Result<Shar
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) {
     DADI_TRY(const SharedBlob content, otherwise());
-    DADI_CHECK(copy_into(*folder_ / "", content));
+    DADI_CHECK(copy_into(file.parent_path(), content));
   }
   DADI_TRY(SharedBlob opened, FileBlob::open(file).context("the layer that was just written"));
   DADI_TRY(LayerFile layer, open_layer_file(std::move(opened)));

@@ -290,7 +290,8 @@ Result<Json> Daemon::stop(bool lazy) {
 
 Result<Json> Daemon::changes() const {
   if (!upper_) return Error::invalid_argument("nothing is written to it");
-  return Json{{"changes", upper_->layers()->changes()}};
+  const lsmt::WritableStack& layers = *upper_->layers();
+  return Json{{"changes", layers.changes()}, {"sparse", layers.form() == lsmt::WritableForm::kSparse}};
 }
 
 Result<Json> Daemon::go_on_in(const Json& request) {

@@ -6,7 +6,7 @@
 namespace dadi::lsmt {
 
 WritableStack::WritableStack(std::vector<Layer> layers, std::uint64_t begin)
-    : bottom_(layers.front()), layers_(std::move(layers)), changes_(begin), top_(layers_.back().get()) {}
+    : layers_(std::move(layers)), changes_(begin), top_(layers_.back().get()) {}
 
 Result<void> WritableStack::write_at(Sectors at, std::span<const std::byte> data) {
   const std::shared_lock lock(writers_);

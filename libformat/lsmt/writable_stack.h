@@ -43,9 +43,8 @@ class WritableStack final : public BlockReader, public BlockWriter {
                           const std::function<Result<Layer>(std::shared_ptr<const BlockReader> below)>& open,
                           const std::function<Result<void>()>& publish);
 
-  const LayerInfo& info() const { return bottom_->info(); }  // of the bottom layer
-  std::size_t depth() const;                                 // layers
-  WritableForm form() const { return top().form(); }
+  std::size_t depth() const;                          // layers
+  WritableForm form() const { return top().form(); }  // of the layer that is written to
   // Where one of the layers answers, and not the device below.
   SectorSet own_sectors() const;
   // Of all layers.
@@ -55,7 +54,6 @@ class WritableStack final : public BlockReader, public BlockWriter {
   WritableLayer& top() const { return *top_.load(std::memory_order_acquire); }
   std::vector<Layer> layers() const;
 
-  const Layer bottom_;
   mutable std::shared_mutex writers_;  // shared by who writes or flushes
   std::vector<Layer> layers_;          // guarded by writers_
   std::atomic<std::uint64_t> changes_;

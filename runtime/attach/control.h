@@ -6,7 +6,7 @@
 //   {"request":"upgrade","program":"/…"}  → {"generation":N}: what status will say when the program has taken this
 //   one's
 //                            place; status has "failed_upgrade", an error, when it did not
-//   {"request":"changes"}  → {"changes":N}, of what was written: nobody has written while it stays the same
+//   {"request":"changes"}  → {"changes":N,"sparse":…}: nobody has written while N stays the same; the layer's form
 //   {"request":"go_on_in","layer":"layer-UUID","changes":N}  → {} and writes go to that layer of the writable folder;
 //                            an error, if there were other changes meanwhile
 //   {"request":"put_on_image","layer":"layer-UUID","image":{…}}  → {} and that layer lies on that image from the next

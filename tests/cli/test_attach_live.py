@@ -45,6 +45,8 @@ class Live(Written):
                                   ("journal", "append", ["--journal", "--mount-options", "data=journal"])):
             with self.subTest(at):
                 self.attach_writable("--writable-form", form, *options, at=at)
+                self.dadi("detach", "work")
+                self.attach_writable(*options, at=at)
                 below = len(self.layers_of("image"))
                 self.change_much(1)
                 held = open(self.tree / "new/file1", "rb")
@@ -54,6 +56,8 @@ class Live(Written):
                 self.dadi("commit", "work", f"oci:{at}-1", "--live")
                 self.assertEqual(self.layers_in(at), 1)
                 self.assertFalse((self.folder / at / "writable_data").exists())
+                [index] = (self.folder / at).glob("layer-*/writable_index")
+                self.assertEqual(index.stat().st_size == 0, form == "sparse")  # the fresh layer has the form of the one before
                 self.assertEqual(self.files(), first)
                 self.assertEqual(os.pread(held.fileno(), 1 << 20, 0), reader)
                 self.assert_committed(f"{at}-1", first)
@@ -163,6 +167,31 @@ class Live(Written):
         self.dadi("detach", "work")
         image = json.loads((self.folder / "changes/image.json").read_text())["reference"]
         self.assert_sound_on(image, "changes", expected)
+
+    def test_a_full_disk_leaves_it_on_the_layer_that_it_has(self):
+        changes = self.folder / "changes"
+        changes.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", changes], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", changes], check=True)
+        self.attach_writable("--writable-form", "sparse", "--journal", "--mount-options", "data=journal", at="changes")
+        self.change_much(3)
+        subprocess.run(["sync", "-f", self.tree], check=True)
+        expected = self.files()
+        room = os.statvfs(changes)
+        with open(changes / "ballast", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, (room.f_bavail - 20) * room.f_bsize)
+        said = self.dadi("commit", "work", "oci:full", "--live", status=None)
+        self.assertNotEqual(said.status, 0)
+        self.assertIn("No space left on device", said.stderr)
+        (changes / "ballast").unlink()
+        self.assertEqual(self.layers_in("changes"), 1)
+        self.assertEqual(self.files(), expected)
+        write_synced(self.tree / "later", b"later")  # it does not stand still any more
+        expected = self.files()
+        self.dadi("commit", "work", "oci:done", "--live")
+        self.assert_committed("done", expected)
+        self.dadi("detach", "work")
+        self.assert_sound_on("oci:done", "changes", expected)
 
     def test_squashed_and_without_a_folder(self):
         self.attach_writable(at=None)

@@ -25,6 +25,10 @@ class LowerDevice final : public BlockReader {
 
 inline constexpr Sectors kDeviceSize{512};
 
+// Of a layer in which little of everything is much, so that everything happens often.
+inline constexpr lsmt::WritableOptions kRestless{
+    .limit = {}, .garbage = {16384}, .log = 40, .flush_log = {65536}, .unrecorded = 24};
+
 // What each sector of a device may hold: what it held at the last flush, or what was written since.
 class Model {
  public:

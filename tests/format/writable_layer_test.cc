@@ -16,14 +16,13 @@ using test::CutFile;
 using test::CutFolder;
 using test::expect_error;
 using test::kDeviceSize;
+using test::kRestless;
 using test::Model;
 using test::must;
 
 using Disk = std::shared_ptr<CutFile::Disk>;
 using Layer = std::unique_ptr<WritableLayer>;
 
-// Little of everything, so that everything happens often.
-constexpr WritableOptions kRestless{.limit = {}, .garbage = {16384}, .log = 40, .flush_log = {65536}, .unrecorded = 24};
 const Uuid kName = Uuid::parse("11111111-2222-3333-4444-555555555555").value();
 
 std::shared_ptr<const BlockReader> lower() {

@@ -9,36 +9,30 @@
 namespace dadi::lsmt {
 namespace {
 
-using test::below;
 using test::change_at_random;
-using test::CutFile;
-using test::CutFolder;
 using test::expect_error;
 using test::kDeviceSize;
 using test::Model;
 using test::must;
 
-using DiskOfLayer = std::shared_ptr<CutFile::Disk>;
+using DiskOfLayer = std::shared_ptr<test::CutFile::Disk>;
 using StackedLayer = WritableStack::Layer;
-
-constexpr WritableOptions kSmallLogs{
-    .limit = {}, .garbage = {16384}, .log = 40, .flush_log = {65536}, .unrecorded = 24};
 
 Result<void> nothing() {
   return {};
 }
 
 DiskOfLayer disk_for(WritableForm form) {
-  auto disk = std::make_shared<CutFile::Disk>();
+  auto disk = std::make_shared<test::CutFile::Disk>();
   disk->whole_blocks = form == WritableForm::kSparse;
   return disk;
 }
 
 Result<StackedLayer> make_layer(const DiskOfLayer& disk, WritableForm form, std::shared_ptr<const BlockReader> on,
                                 Bytes size = {}) {
-  DADI_TRY(auto layer, WritableLayer::create(std::make_unique<CutFolder>(disk), form,
+  DADI_TRY(auto layer, WritableLayer::create(std::make_unique<test::CutFolder>(disk), form,
                                              {.virtual_size = size, .uuid = {}, .parent = {}, .user_tag = {}},
-                                             std::move(on), kSmallLogs));
+                                             std::move(on), test::kRestless));
   return StackedLayer(std::move(layer));
 }
 
@@ -60,7 +54,7 @@ class WritableStacks : public testing::TestWithParam<WritableForm> {
     std::vector<StackedLayer> layers;
     std::shared_ptr<const BlockReader> on = std::make_shared<test::LowerDevice>(kDeviceSize);
     for (const DiskOfLayer& disk : from) {
-      layers.emplace_back(must(WritableLayer::open(std::make_unique<CutFolder>(disk), on, kSmallLogs)));
+      layers.emplace_back(must(WritableLayer::open(std::make_unique<test::CutFolder>(disk), on, test::kRestless)));
       on = layers.back();
     }
     return WritableStack(std::move(layers), 9);
@@ -107,7 +101,7 @@ TEST_P(WritableStacks, GrowWhileOthersReadAndWrite) {
   const test::TemporaryFolder folder;
   const auto open_next = [&](const std::string& name, std::shared_ptr<const BlockReader> on) -> Result<StackedLayer> {
     DADI_TRY(auto files, DiskFolder::open(folder.path() / name));
-    DADI_TRY(auto layer, WritableLayer::create(std::move(files), GetParam(), {}, std::move(on), kSmallLogs));
+    DADI_TRY(auto layer, WritableLayer::create(std::move(files), GetParam(), {}, std::move(on), test::kRestless));
     return StackedLayer(std::move(layer));
   };
   WritableStack stack({must(open_next("bottom", std::make_shared<test::LowerDevice>(kDeviceSize)))}, 7);
