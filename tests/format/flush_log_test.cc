@@ -217,7 +217,7 @@ TEST(FlushLogs, TakeSmallFlushesWithOneSync) {
 }
 
 TEST(FlushLogs, LoseNothingThatWasFlushedWhenPowerGoesAndGoesAgain) {
-  const std::uint64_t seeds = std::getenv("DADI_LONG") != nullptr ? 200 : 4;
+  const std::uint64_t seeds = std::getenv("DADI_LONG") != nullptr ? 200 : test::kThreadSanitizer ? 1 : 4;
   std::uint64_t cuts = 0;
   std::uint64_t played = 0;
   std::uint64_t read = 0;

@@ -22,6 +22,13 @@
 
 namespace dadi::test {
 
+// Whether this is a build for TSan: ten times slower, and of no use to what has one thread.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kThreadSanitizer = true;
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
+
 using Data = std::vector<std::byte>;
 using Random = std::mt19937_64;
 

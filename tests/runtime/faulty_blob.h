@@ -25,8 +25,9 @@ class FaultyBlob final : public BlobReader {
     ++reads_;
     ++waiting_;
     changed_.notify_all();
+    std::size_t front = 0;  // what has arrived is changed no more
     if (stalled_ && offset < stalled_from_ && context.progress != nullptr) {
-      const std::size_t front = std::min<std::size_t>(out.size(), (stalled_from_ - offset).value);
+      front = std::min<std::size_t>(out.size(), (stalled_from_ - offset).value);
       std::copy_n(data_.begin() + static_cast<std::ptrdiff_t>(offset.value), front, out.begin());
       context.progress->arrived(front);
     }
@@ -39,7 +40,7 @@ class FaultyBlob final : public BlobReader {
     if (!answered && context.stop.stop_requested()) return Error::cancelled("the blob was told to stop");
     if (!answered) return Error::unavailable("the blob does not answer");
     if (offset.value + out.size() > data_.size()) return Error::io("the blob was cut short");
-    std::copy_n(data_.begin() + static_cast<std::ptrdiff_t>(offset.value), out.size(), out.begin());
+    std::ranges::copy(std::span(data_).subspan(offset.value + front, out.size() - front), out.begin() + front);
     return {};
   }
 
