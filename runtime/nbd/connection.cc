@@ -10,11 +10,14 @@
 #include <csignal>
 #include <cstring>
 #include <new>
+#include <thread>
 
 namespace dadi::nbd {
 namespace {
 
-constexpr std::size_t kInputSize = 64 << 10;     // bytes; an option or a request always fits
+constexpr std::size_t kInputSize = 64 << 10;  // bytes; an option or a request always fits
+constexpr auto kAwake = std::chrono::microseconds(50);
+constexpr auto kAtOnce = 2 * kAwake;             // with what it takes to be woken
 constexpr auto kIdle = std::chrono::seconds(1);  // after this, memory that is not in use is let go
 
 // Writing to a client that is gone is an error of that write, not a signal; TLS cannot say so in the call.
@@ -28,6 +31,19 @@ void block_sigpipe() {
 Observer named(const Observer& observer, const std::string& name) {
   if (!observer) return {};
   return [&observer, name](const Error& error) { observer(Error(error).context("{}", name)); };
+}
+
+// As poll() does, for at most kAwake, without sleeping. One thread of a process at a time, and none where that would
+// keep the only core from the client.
+int poll_awake(std::span<pollfd> fds) {
+  static const bool one_core = std::thread::hardware_concurrency() == 1;
+  static std::atomic<bool> taken = false;
+  if (one_core || taken.exchange(true)) return 0;
+  const auto end = std::chrono::steady_clock::now() + kAwake;
+  int ready = 0;
+  while (ready == 0 && std::chrono::steady_clock::now() < end) ready = ::poll(fds.data(), fds.size(), 0);
+  taken = false;
+  return ready;
 }
 
 Result<void> set_nonblocking(int socket) {
@@ -171,6 +187,7 @@ Result<void> Connection::after_negotiation() {
 // Returns whether anything was sent.
 bool Connection::send() {
   const std::size_t before = output_.pending();
+  if (!blocked_) last_output_ = {};
   blocked_ = false;
   while (output_.pending() > 0) {
     const Moved moved = channel_->send(output_.next());
@@ -224,7 +241,22 @@ Result<Connection::Clock::time_point> Connection::next_deadline(Clock::time_poin
   return earliest;
 }
 
+// poll(), but a client that asked again at once the last time is waited for awake at first: to be woken takes longer
+// than to answer it.
+int Connection::poll(std::span<pollfd> fds, std::chrono::milliseconds timeout) {
+  int ready = asks_at_once_ && !transmission_->working() ? poll_awake(fds) : 0;
+  if (ready != 0) return ready;
+  const auto asleep = Clock::now();
+  ready = ::poll(fds.data(), fds.size(), static_cast<int>(timeout.count()));
+  const bool asked = ready > 0 && (fds[0].revents & POLLIN) != 0;
+  asks_at_once_ = transmission_ && asked && Clock::now() - asleep < kAtOnce;
+  return ready;
+}
+
 Result<void> Connection::wait() {
+  const bool worked = transmission_ && transmission_->work(output_);
+  if (!blocked_ && output_.pending() > 0) send();
+  if (closed_) return {};
   const auto now = Clock::now();
   if (last_output_ == Clock::time_point{}) last_output_ = now;
   DADI_TRY(const auto deadline, next_deadline(now));
@@ -238,8 +270,8 @@ Result<void> Connection::wait() {
   const auto timeout = std::min<Clock::duration>(deadline - now, std::chrono::hours(1));
   const bool may_idle = output_.pending() == 0 && timeout > kIdle && !spare_.empty();
   const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(may_idle ? kIdle : timeout);
-  const int ready = ::poll(fds.data(), fds.size(), static_cast<int>(milliseconds.count()));
-  if (ready == 0 && may_idle) spare_.clear();
+  const int ready = worked ? ::poll(fds.data(), fds.size(), 0) : poll(fds, milliseconds);
+  if (ready == 0 && may_idle && !worked) spare_.clear();
   if (ready <= 0) return {};
   if (fds[1].revents != 0) mailbox_->quiet();
   if (fds[0].revents == 0) return {};

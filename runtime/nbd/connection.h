@@ -82,6 +82,7 @@ class Connection {
   bool wants_input() const;
   bool in_request() const;
   Result<void> wait();
+  int poll(std::span<pollfd> fds, std::chrono::milliseconds timeout);
   Result<Clock::time_point> next_deadline(Clock::time_point now);
   void receive();
   std::span<std::byte> input_room();
@@ -103,14 +104,15 @@ class Connection {
   std::atomic<Wish> wished_ = Wish::kServe;
   Wish wish_ = Wish::kServe;  // as the serving thread has seen it
   bool encrypted_ = false;
-  bool closed_ = false;   // by the client
-  bool blocked_ = false;  // output must wait, for output_events_
+  bool asks_at_once_ = false;  // the client, when it has its reply
+  bool closed_ = false;        // by the client
+  bool blocked_ = false;       // output must wait, for output_events_
   short input_events_ = POLLIN;
   short output_events_ = POLLOUT;
   Clock::time_point started_;
   Clock::time_point stopping_;     // when the wish to stop was seen
   Clock::time_point last_input_;   // when bytes came
-  Clock::time_point last_output_;  // when bytes went, or output began to wait
+  Clock::time_point last_output_;  // when bytes went, or output began to wait; zero: to be looked at when it waits
 };
 
 }  // namespace dadi::nbd

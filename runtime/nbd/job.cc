@@ -16,6 +16,7 @@ Result<void> fill(Job& job, Job::Piece& piece, bool memory_only) {
   const ReadContext context{.stop = job.stop, .memory_only = memory_only};
   DADI_CHECK(read_bytes(*job.device, Bytes{job.request.offset + piece.offset}, data, context));
   piece.zero = all_zero(data);
+  piece.filled.store(true, std::memory_order_release);
   return {};
 }
 
@@ -24,23 +25,6 @@ void fill_waiting(const std::shared_ptr<Job>& job, Job::Piece& piece, runtime::W
     if (auto filled = fill(*job, piece, false); !filled) job->fail(std::move(filled.error()));
     Job::finish(job);
   });
-}
-
-// Takes pieces until there are none; hands those that memory does not have to threads that may wait.
-void fill_pieces(const std::shared_ptr<Job>& job, runtime::WorkerPool& waiting) {
-  while (true) {
-    const std::size_t index = job->next_piece++;
-    if (index >= job->pieces.size()) return;
-    Job::Piece& piece = job->pieces[index];
-    if (piece.zero) continue;
-    auto filled = fill(*job, piece, true);
-    if (!filled && filled.error().code() == ErrorCode::kWouldBlock) {
-      fill_waiting(job, piece, waiting);
-      continue;
-    }
-    if (!filled) job->fail(std::move(filled.error()));
-    Job::finish(job);
-  }
 }
 
 // Reads what there is to read, and forgets it: the layers' caches keep it.
@@ -98,10 +82,27 @@ void Job::finish(const std::shared_ptr<Job>& job) {
   if (--job->unfinished == 0) job->mailbox->leave(job);
 }
 
-void submit_read(const std::shared_ptr<Job>& job, const Workers& workers) {
-  const std::size_t helpers = std::min<std::size_t>(job->unfinished, kMostHelpers);
+bool fill_piece(const std::shared_ptr<Job>& job, const Workers& workers) {
+  std::size_t index = job->next_piece++;
+  while (index < job->pieces.size() && job->pieces[index].zero) index = job->next_piece++;
+  if (index >= job->pieces.size()) return false;
+  Job::Piece& piece = job->pieces[index];
+  auto filled = fill(*job, piece, true);
+  if (!filled && filled.error().code() == ErrorCode::kWouldBlock) {
+    fill_waiting(job, piece, workers.waiting);
+    return true;
+  }
+  if (!filled) job->fail(std::move(filled.error()));
+  Job::finish(job);
+  return true;
+}
+
+void help_with_read(const std::shared_ptr<Job>& job, const Workers& workers) {
+  const std::size_t helpers = std::min<std::size_t>(job->unfinished - 1, kMostHelpers);
   for (std::size_t i = 0; i < helpers; ++i) {
-    workers.computing.submit([job, &waiting = workers.waiting] { fill_pieces(job, waiting); });
+    workers.computing.submit([job, workers] {
+      while (fill_piece(job, workers)) continue;
+    });
   }
 }
 

@@ -32,11 +32,14 @@ struct Job {
 
   // A read in pieces, each filled by one thread.
   struct Piece {
-    std::size_t offset;  // in the data
-    std::size_t size;
-    bool zero;  // reads as zeros: known beforehand and then not filled, or found
+    std::size_t offset = 0;  // in the data
+    std::size_t size = 0;
+    bool zero = false;                 // reads as zeros: known beforehand and then not filled, or found
+    std::atomic<bool> filled = false;  // without an error; `zero` is final then
+    bool replied = false;              // for the thread that serves the client
   };
   std::vector<Piece> pieces;
+  std::size_t heads = 0;  // bytes that replies have taken of the room behind the data
   std::atomic<std::size_t> next_piece = 0;
   std::atomic<std::size_t> unfinished = 1;  // pieces, or the job as a whole
 
@@ -48,9 +51,14 @@ struct Job {
   static void finish(const std::shared_ptr<Job>& job);
 };
 
-// Each takes the job to workers and returns. REQUIRES: job->buffer holds or takes request.length bytes; a read has
-// pieces, those that are not `zero` to be filled, and `unfinished` counts those.
-void submit_read(const std::shared_ptr<Job>& job, const Workers& workers);
+// A read's buffer takes request.length bytes; it has pieces, those that are not `zero` to be filled, and `unfinished`
+// counts those.
+
+// Fills the next piece that nobody has taken, in this thread, from memory; hands it to one that may wait if memory does
+// not have it; whoever fills the last one leaves the job in its mailbox. Returns whether there was one.
+bool fill_piece(const std::shared_ptr<Job>& job, const Workers& workers);
+// Has workers take pieces, too.
+void help_with_read(const std::shared_ptr<Job>& job, const Workers& workers);
 // For a read that memory has already been asked for, in vain.
 void submit_waiting_read(const std::shared_ptr<Job>& job, const Workers& workers);
 // Flushes, prefetches: whatever the request says.

@@ -14,13 +14,15 @@ constexpr std::size_t kMostPieces = 64;    // of one call to the kernel
 
 std::span<std::byte> Output::append(std::size_t size) {
   const auto end = [](const Entry& entry) { return entry.parts.back().offset + entry.parts.back().size; };
-  if (entries_.empty() || !entries_.back().open || entries_.back().buffer.size() - end(entries_.back()) < size) {
+  if (entries_.empty() || !entries_.back().open || entries_.back().memory.size() - end(entries_.back()) < size) {
     Buffer buffer = spare_->take(std::max(size, kBlock));
     if (buffer.size() == 0) throw std::bad_alloc();
-    entries_.push_back({.buffer = std::move(buffer), .parts = {{0, 0}}, .first = 0, .open = true});
+    const auto memory = buffer.bytes();
+    held_ += buffer.size();
+    entries_.push_back({.buffer = std::move(buffer), .memory = memory, .parts = {{0, 0}}, .first = 0, .open = true});
   }
   Entry& entry = entries_.back();
-  const auto room = entry.buffer.bytes().subspan(end(entry), size);
+  const auto room = entry.memory.subspan(end(entry), size);
   entry.parts.back().size += size;
   pending_ += size;
   return room;
@@ -35,9 +37,15 @@ void Output::take_back(std::size_t size) {
   pending_ -= size;
 }
 
-void Output::push(Buffer buffer, std::vector<Part> parts) {
+void Output::push(std::span<std::byte> memory, std::vector<Part> parts) {
   for (const Part& part : parts) pending_ += part.size;
-  entries_.push_back({.buffer = std::move(buffer), .parts = std::move(parts), .first = 0, .open = false});
+  entries_.push_back({.buffer = {}, .memory = memory, .parts = std::move(parts), .first = 0, .open = false});
+}
+
+void Output::push(Buffer buffer, std::vector<Part> parts) {
+  push(buffer.bytes(), std::move(parts));
+  held_ += buffer.size();
+  entries_.back().buffer = std::move(buffer);
 }
 
 std::span<const iovec> Output::next() {
@@ -45,7 +53,7 @@ std::span<const iovec> Output::next() {
   for (Entry& entry : entries_) {
     for (std::size_t i = entry.first; i < entry.parts.size(); ++i) {
       if (next_.size() == kMostPieces) return next_;
-      const auto piece = entry.buffer.bytes().subspan(entry.parts[i].offset, entry.parts[i].size);
+      const auto piece = entry.memory.subspan(entry.parts[i].offset, entry.parts[i].size);
       if (!piece.empty()) next_.push_back({piece.data(), piece.size()});
     }
   }
@@ -64,6 +72,7 @@ void Output::sent(std::size_t size) {
       size -= piece;
       if (part.size > 0) return;
     }
+    held_ -= entry.buffer.size();
     spare_->give(std::move(entry.buffer));
     entries_.pop_front();
   }

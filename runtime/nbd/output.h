@@ -24,14 +24,17 @@ class Output {
   // Shortens what was appended last. REQUIRES: size is no more than that.
   void take_back(std::size_t size);
 
-  // Parts of a buffer, to be sent in their order. REQUIRES: each lies within the buffer.
+  // Parts of memory, to be sent in their order. REQUIRES: each lies within it, and it outlives their sending.
   struct Part {
     std::size_t offset;
     std::size_t size;
   };
+  void push(std::span<std::byte> memory, std::vector<Part> parts);
+  // The same of a buffer's memory; the buffer is kept until they were sent, and with it parts of it pushed before.
   void push(Buffer buffer, std::vector<Part> parts);
 
-  std::size_t pending() const { return pending_; }  // bytes
+  std::size_t pending() const { return pending_; }  // bytes to send
+  std::size_t held() const { return held_; }        // bytes of the buffers that are kept until then
 
   // The next bytes to send, in as many pieces as one call to the kernel takes. Valid until the next call of another
   // method.
@@ -41,7 +44,8 @@ class Output {
 
  private:
   struct Entry {
-    Buffer buffer;
+    Buffer buffer;  // may be empty: somebody else keeps the memory
+    std::span<std::byte> memory;
     std::vector<Part> parts;  // not sent yet, from `first` on
     std::size_t first = 0;
     bool open = false;  // more may be appended
@@ -51,6 +55,7 @@ class Output {
   std::deque<Entry> entries_;
   std::vector<iovec> next_;
   std::size_t pending_ = 0;
+  std::size_t held_ = 0;
 };
 
 }  // namespace dadi::nbd

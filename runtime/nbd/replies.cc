@@ -98,35 +98,64 @@ std::size_t heads_of(std::size_t pieces) {
   return std::max<std::size_t>(1, pieces) * kHoleChunk;
 }
 
+Output::Part take_head(Job& job, std::size_t size) {
+  const Output::Part part{job.request.length + job.heads, size};
+  job.heads += size;
+  return part;
+}
+
+// What is filled, and not replied, as chunks: a run of one kind is one. `last`: nothing comes after these.
+std::vector<Output::Part> chunks_of(Job& job, bool last) {
+  std::vector<Output::Part> parts;
+  const auto due = [](const Job::Piece& piece) {
+    return !piece.replied && piece.filled.load(std::memory_order_acquire);
+  };
+  std::span<std::byte> head;
+  for (auto first = job.pieces.begin(); first != job.pieces.end();) {
+    if (!due(*first)) {
+      ++first;
+      continue;
+    }
+    const bool zero = first->zero;
+    const std::uint64_t offset = job.request.offset + first->offset;
+    Output::Part data{first->offset, 0};
+    for (; first != job.pieces.end() && due(*first) && first->zero == zero; ++first) {
+      first->replied = true;
+      data.size += first->size;
+    }
+    parts.push_back(take_head(job, zero ? kHoleChunk : kDataHead));
+    head = job.buffer.bytes().subspan(parts.back().offset, parts.back().size);
+    if (zero) {
+      store_hole(head, job.request.cookie, 0, offset, static_cast<std::uint32_t>(data.size));
+    } else {
+      store_data_head(head, job.request.cookie, 0, offset, data.size);
+      parts.push_back(data);
+    }
+  }
+  if (last && !head.empty()) store_be(head, 4, kDone);
+  return parts;
+}
+
+void put_filled(Output& out, Job& job) {
+  if (auto parts = chunks_of(job, false); !parts.empty()) out.push(job.buffer.bytes(), std::move(parts));
+}
+
 void put_read(Output& out, Job& job, bool structured, bool chunks) {
   const Request& request = job.request;
   std::vector<Output::Part> parts;
-  std::size_t room = request.length;  // where the next head goes
-  const auto head = [&](std::size_t size) {
-    parts.push_back({room, size});
-    room += size;
-    return job.buffer.bytes().subspan(parts.back().offset, size);
-  };
-  if (!structured) {
-    store_simple(head(kSimpleReplySize), request.cookie, Errno::kNone);
-    parts.push_back({0, request.length});
-  } else if (!chunks) {
-    store_data_head(head(kDataHead), request.cookie, kDone, request.offset, request.length);
-    parts.push_back({0, request.length});
+  if (structured && chunks) {
+    parts = chunks_of(job, true);
+    if (parts.empty()) {
+      out.push(std::move(job.buffer), {});
+      return put_none(out, request.cookie);
+    }
   } else {
-    for (auto first = job.pieces.begin(); first != job.pieces.end();) {
-      auto last = first;  // a run of one kind
-      while (std::next(last) != job.pieces.end() && std::next(last)->zero == first->zero) ++last;
-      const std::size_t length = last->offset + last->size - first->offset;
-      const std::uint64_t offset = request.offset + first->offset;
-      const std::uint16_t flags = std::next(last) == job.pieces.end() ? kDone : 0;
-      if (first->zero) {
-        store_hole(head(kHoleChunk), request.cookie, flags, offset, static_cast<std::uint32_t>(length));
-      } else {
-        store_data_head(head(kDataHead), request.cookie, flags, offset, length);
-        parts.push_back({first->offset, length});
-      }
-      first = std::next(last);
+    parts = {take_head(job, structured ? kDataHead : kSimpleReplySize), {0, request.length}};
+    const auto head = job.buffer.bytes().subspan(parts.front().offset, parts.front().size);
+    if (structured) {
+      store_data_head(head, request.cookie, kDone, request.offset, request.length);
+    } else {
+      store_simple(head, request.cookie, Errno::kNone);
     }
   }
   out.push(std::move(job.buffer), std::move(parts));

@@ -36,8 +36,12 @@ Result<void> put_block_status(Output& out, const Request& request, Extents& exte
 
 // The bytes that a read needs behind its data so that put_read() finds room for heads.
 std::size_t heads_of(std::size_t pieces);
-// The reply to a read whose pieces are filled: chunks of data and of zeros; or, if it is not to be in `chunks`, all of
-// the data behind one head. REQUIRES: the job's buffer has heads_of(pieces) bytes behind the data.
+// Those chunks of the reply to a read that can be sent already, if it is to be in chunks. The job's buffer must outlive
+// their sending: it is to be pushed to `out`, by put_read() if the read goes well.
+void put_filled(Output& out, Job& job);
+// The reply to a read whose pieces are filled, or what is left of it: chunks of data and of zeros; or, if it is not to
+// be in `chunks`, all of the data behind one head. REQUIRES: the job's buffer has heads_of(pieces) bytes behind the
+// data.
 void put_read(Output& out, Job& job, bool structured, bool chunks);
 
 }  // namespace dadi::nbd

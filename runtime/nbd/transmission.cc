@@ -49,8 +49,11 @@ std::string_view name_of(Command command) {
 }
 
 std::vector<Job::Piece> split(std::size_t length) {
-  std::vector<Job::Piece> pieces;
-  for (std::size_t at = 0; at < length; at += kPiece) pieces.push_back({at, std::min(kPiece, length - at), false});
+  std::vector<Job::Piece> pieces((length + kPiece - 1) / kPiece);
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    pieces[i].offset = i * kPiece;
+    pieces[i].size = std::min(kPiece, length - pieces[i].offset);
+  }
   return pieces;
 }
 
@@ -96,7 +99,7 @@ Result<std::size_t> Transmission::consume(std::span<const std::byte> input, Outp
 bool Transmission::admits(const Request& request, const Output& out) const {
   const bool has_data = request.command == Command::kRead || request.command == Command::kWrite;
   const std::size_t needs = has_data && request.length <= sizes_.maximum ? request.length : 0;
-  const std::size_t used = job_bytes_ + out.pending();
+  const std::size_t used = job_bytes_ + out.held();
   return jobs_ < around_.limits.requests && (used == 0 || used + needs <= around_.limits.memory);
 }
 
@@ -261,8 +264,22 @@ void Transmission::read(const Request& request, Output& out) {
   if (small) {
     submit_waiting_read(job, around_.workers);
   } else {
-    submit_read(job, around_.workers);
+    help_with_read(job, around_.workers);
+    reading_.push_back(job);
   }
+}
+
+// Other requests are answered between two pieces. A client that has asked for nothing else is waiting for this read,
+// and is sent what there is of it as soon as what was sent before is gone; one that has gains nothing by that.
+bool Transmission::work(Output& out) {
+  while (!reading_.empty()) {
+    const std::shared_ptr<Job> job = reading_.front();
+    const bool worked = fill_piece(job, around_.workers);
+    if (!worked) reading_.pop_front();
+    if (jobs_ == 1 && out.pending() == 0 && chunks(job->request)) put_filled(out, *job);
+    if (worked) return true;
+  }
+  return false;
 }
 
 // Whether the read was answered, well or not; if not, memory does not have it.
@@ -300,6 +317,7 @@ bool Transmission::find_zero_pieces(Job& job) {
       piece.zero = extent && extent->kind != Extent::Kind::kData;
       if (piece.zero) at += extent->length;
     }
+    piece.filled = piece.zero;
     if (!piece.zero) ++left;
   }
   job.unfinished = left;
@@ -336,6 +354,7 @@ void Transmission::collect(Output& out) {
   if (around_.mailbox->empty()) return;
   for (const auto& job : around_.mailbox->take()) {
     if (flushes(job->request)) collect_flush();
+    std::erase(reading_, job);
     collect(*job, out);
   }
 }
@@ -345,6 +364,7 @@ void Transmission::collect(Job& job, Output& out) {
   --jobs_;
   if (request.command == Command::kRead || request.command == Command::kWrite) job_bytes_ -= request.length;
   if (job.error) {
+    if (job.heads > 0) out.push(std::move(job.buffer), {});  // parts of it are on their way
     failed(request, std::move(*job.error), out);
   } else if (request.command == Command::kRead) {
     return put_read(out, job, structured_, chunks(request));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,9 +22,10 @@
 namespace dadi::nbd {
 
 // Reads requests and writes replies; does no I/O with the client of its own, and does not wait. A read that memory can
-// answer is answered at once, and so is a small write while nothing else is being worked on. What would wait or take
-// long goes to the workers, whose results collect() turns into replies, in the order in which they come. So does a
-// flush, unless the client is one that asks for nothing while it waits for flushes: that is waited for. One thread.
+// answer is answered at once if it is small, and piece by piece, by work() and workers, if it is not; a small write is
+// done at once while nothing else is being worked on. What would wait goes to the workers, whose results collect()
+// turns into replies, in the order in which they come. So does a flush, unless the client is one that asks for nothing
+// while it waits for flushes: that is waited for. One thread.
 class Transmission {
  public:
   struct Surroundings {
@@ -57,6 +59,9 @@ class Transmission {
   // Whether no request can be taken before replies were sent or work was done.
   bool full() const { return full_; }
 
+  // Fills a piece of a large read, beside workers who fill others, and replies with those that are filled, if that can
+  // be in chunks. Takes about as long as to decompress 64 KiB; returns whether there was a piece.
+  bool work(Output& out);
   // Turns what workers have finished into replies.
   void collect(Output& out);
   bool working() const { return jobs_ > 0; }
@@ -101,6 +106,7 @@ class Transmission {
   std::shared_ptr<Job> writing_;  // a write whose data is being received
   std::size_t written_ = 0;       // bytes of it that are here
   std::optional<Refused> refused_;
+  std::deque<std::shared_ptr<Job>> reading_;     // large reads, pieces of which may not have been taken
   std::vector<std::shared_ptr<Job>> done_here_;  // by this thread, and not collected
   std::size_t jobs_ = 0;                         // in the hands of workers, or done here
   std::size_t flushes_ = 0;                      // of them: flushes, and changes with FUA, that workers have

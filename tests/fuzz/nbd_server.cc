@@ -80,7 +80,7 @@ class Listener {
   explicit Listener(bool structured) : structured_(structured) {}
 
   void asked(const Request& request) {
-    if (request.command != Command::kDisconnect) open_.emplace(request.cookie, request);
+    if (request.command != Command::kDisconnect) open_.emplace(request.cookie, Asked{request, 0});
   }
   std::size_t open() const { return open_.size(); }
 
@@ -94,7 +94,11 @@ class Listener {
   }
 
  private:
-  using Open = std::map<std::uint64_t, Request>;
+  struct Asked {
+    Request request;
+    std::size_t covered;  // by the chunks that have come
+  };
+  using Open = std::map<std::uint64_t, Asked>;
 
   Open::iterator find(std::uint64_t cookie) {
     const auto found = open_.find(cookie);
@@ -110,15 +114,16 @@ class Listener {
   std::size_t simple(std::span<const std::byte> said) {
     require(said.size() >= kSimpleReplySize, "a simple reply is whole");
     const auto error = load_be<std::uint32_t>(said, 4);
-    const auto request = find(load_be<std::uint64_t>(said, 8));
+    const auto found = find(load_be<std::uint64_t>(said, 8));
+    const Request& request = found->second.request;
     std::size_t size = kSimpleReplySize;
-    if (error == 0 && request->second.command == Command::kRead) {
+    if (error == 0 && request.command == Command::kRead) {
       require(!structured_, "reads are answered in structured replies");
-      require(said.size() - size >= request->second.length, "the data of a read is whole");
-      check_content(said.subspan(size, request->second.length), request->second.offset);
-      size += request->second.length;
+      require(said.size() - size >= request.length, "the data of a read is whole");
+      check_content(said.subspan(size, request.length), request.offset);
+      size += request.length;
     }
-    open_.erase(request);
+    open_.erase(found);
     return size;
   }
 
@@ -129,22 +134,24 @@ class Listener {
     const auto size = load_be<std::uint32_t>(said, 16);
     require(said.size() - kChunkSize >= size, "a chunk is whole");
     const auto body = said.subspan(kChunkSize, size);
-    const auto request = find(load_be<std::uint64_t>(said, 8));
+    const auto found = find(load_be<std::uint64_t>(said, 8));
+    auto& [request, covered] = found->second;
     if (kind == Chunk::kOffsetData || kind == Chunk::kOffsetHole) {
       require(size >= 9, "a chunk of content has some");
       const auto offset = load_be<std::uint64_t>(body, 0);
       const std::size_t length = kind == Chunk::kOffsetData ? size - 8 : load_be<std::uint32_t>(body, 8);
-      covered_ += length;
+      require(offset >= request.offset && offset + length <= request.offset + request.length, "content was asked for");
+      covered += length;
       if (kind == Chunk::kOffsetData) check_content(body.subspan(8), offset);
       for (std::size_t i = 0; kind == Chunk::kOffsetHole && i < length; ++i)
         require(Device::content(offset + i) == std::byte{0}, "holes read as zeros");
-      if ((flags & kDone) != 0) require(covered_ == request->second.length, "all that was asked for is answered");
     } else if (kind == Chunk::kBlockStatus) {
-      check_extents(request->second, body);
+      check_extents(request, body);
     }
     if ((flags & kDone) != 0) {
-      covered_ = 0;
-      open_.erase(request);
+      const bool read = request.command == Command::kRead && kind != Chunk::kError;
+      require(!read || covered == request.length, "all that was asked for is answered");
+      open_.erase(found);
     }
     return kChunkSize + size;
   }
@@ -163,7 +170,6 @@ class Listener {
 
   bool structured_;
   Open open_;
-  std::size_t covered_ = 0;  // of the reply whose chunks are coming
 };
 
 void take(Output& out, std::vector<std::byte>& said) {
@@ -252,6 +258,7 @@ void transmit(const Export& served, bool structured, std::span<const std::byte> 
   std::vector<std::byte> waiting;
   bool cut_off = false;
   const auto settle = [&] {
+    while (transmission.work(out)) take(out, said);
     pollfd event{mailbox->fd(), POLLIN, 0};
     int ready = 0;
     // libFuzzer's timer interrupts; its own -timeout bounds the wait as a whole.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -58,6 +59,7 @@ class TestDevice final : public BlockReader, public BlockWriter {
   Sectors size() const override { return {kinds_.size()}; }
 
   Result<void> read_at(Sectors at, std::span<std::byte> out, const ReadContext& context) const override {
+    ++reads;
     std::unique_lock lock(mutex_);
     const std::size_t end = at.value + out.size() / kSectorSize;
     if (end > kinds_.size()) return Error::io("past the end");
@@ -98,6 +100,7 @@ class TestDevice final : public BlockReader, public BlockWriter {
     changed_.notify_all();
   }
 
+  mutable std::atomic<int> reads = 0;
   std::atomic<int> flushes = 0;
   std::atomic<std::thread::id> flusher = {};  // of the last
 
@@ -220,24 +223,18 @@ class Client {
     send(data);
   }
 
-  // The next reply, of either form. REQUIRES: the chunks of a reply come one after the other, as ours do.
+  // The next reply that is complete, of either form.
   Reply reply() {
-    Reply reply;
-    bool done = false;
-    while (!done) {
+    while (true) {
       const std::string magic = receive(4);
       if (magic.size() < 4) {
         ADD_FAILURE() << "no reply";
-        return reply;
+        return {};
       }
-      if (load_be<std::uint32_t>(as_bytes(magic), 0) == kSimpleReplyMagic) {
-        simple(reply);
-        return reply;
-      }
+      if (load_be<std::uint32_t>(as_bytes(magic), 0) == kSimpleReplyMagic) return simple();
       EXPECT_EQ(load_be<std::uint32_t>(as_bytes(magic), 0), kStructuredReplyMagic);
-      done = chunk(reply);
+      if (auto whole = chunk()) return std::move(*whole);
     }
-    return reply;
   }
   Reply ask(Command command, std::uint64_t offset, std::uint32_t length, std::uint16_t flags = 0) {
     request(command, ++cookie_, offset, length, flags);
@@ -258,18 +255,23 @@ class Client {
     std::uint32_t length = 0;
   };
 
-  void simple(Reply& reply) {
+  Reply simple() {
+    Reply reply;
     const std::string head = receive(12);
     reply.error = static_cast<Errno>(load_be<std::uint32_t>(as_bytes(head), 0));
     reply.cookie = load_be<std::uint64_t>(as_bytes(head), 4);
     if (reply.error == Errno::kNone) reply.data = receive(lengths_[reply.cookie % lengths_.size()].length);
+    return reply;
   }
 
-  bool chunk(Reply& reply) {
+  // The reply whose last chunk this was.
+  std::optional<Reply> chunk() {
     const std::string head = receive(16);
     const auto flags = load_be<std::uint16_t>(as_bytes(head), 0);
     const auto kind = static_cast<Chunk>(load_be<std::uint16_t>(as_bytes(head), 2));
-    reply.cookie = load_be<std::uint64_t>(as_bytes(head), 4);
+    const auto cookie = load_be<std::uint64_t>(as_bytes(head), 4);
+    Reply& reply = begun_[cookie];
+    reply.cookie = cookie;
     const std::string body = receive(load_be<std::uint32_t>(as_bytes(head), 12));
     const Asked& asked = lengths_[reply.cookie % lengths_.size()];
     const auto place = [&](std::string_view data) {
@@ -289,12 +291,16 @@ class Client {
         reply.extents.emplace_back(load_be<std::uint32_t>(as_bytes(body), at),
                                    load_be<std::uint32_t>(as_bytes(body), at + 4));
     }
-    return (flags & kDone) != 0;
+    if ((flags & kDone) == 0) return std::nullopt;
+    Reply whole = std::move(reply);
+    begun_.erase(cookie);
+    return whole;
   }
 
   UniqueFd socket_;
   std::uint64_t cookie_ = 1000;
   std::array<Asked, 4096> lengths_;
+  std::map<std::uint64_t, Reply> begun_;  // by cookie: replies of which more chunks are to come
 };
 
 // Pools, limits and a device, served to clients over socket pairs.

@@ -39,7 +39,7 @@ TEST_F(NbdClients, AHandshakeOfAByteNowAndThenEndsToo) {
 }
 
 TEST_F(NbdClients, ARequestWhoseRestDoesNotComeEndsTheConnection) {
-  limits_.partial = 50ms;
+  limits_.partial = 200ms;
   for (const bool writing : {false, true}) {
     writable_ = writing;
     Client& client = connect();
@@ -55,8 +55,10 @@ TEST_F(NbdClients, AClientThatAsksForNothingMayStay) {
   limits_.partial = limits_.handshake = limits_.stalled = 30ms;
   Client& client = connect();
   client.begin();
-  std::this_thread::sleep_for(100ms);
-  EXPECT_EQ(client.ask(Command::kRead, 0, 512).data, device_->content(0, 512));
+  for (const std::uint32_t size : {512U, 8U << 20}) {
+    std::this_thread::sleep_for(100ms);
+    EXPECT_TRUE(client.ask(Command::kRead, 0, size).data == device_->content(0, size)) << size;
+  }
 }
 
 TEST_F(NbdClients, AClientThatTakesNoRepliesIsDisconnected) {
@@ -66,6 +68,26 @@ TEST_F(NbdClients, AClientThatTakesNoRepliesIsDisconnected) {
   for (std::uint64_t i = 0; i < 4; ++i) client.request(Command::kRead, i, 0, 4 << 20);
   end_of_last();
   EXPECT_NE(told().find("replies were not taken"), std::string::npos) << told();
+}
+
+TEST_F(NbdClients, WhoTakesNoRepliesHoldsNoMoreMemoryThanTheLimit) {
+  constexpr int kAsked = 2000;
+  constexpr std::uint32_t kSize = 128 << 10;
+  limits_.memory = 2 * kSize;
+  // Zeros that are data: the replies are small, the memory that they were read into is not.
+  ASSERT_TRUE(device_->write_at({0}, std::vector<std::byte>(kSize)));
+  Client& client = connect();
+  client.begin();
+  std::jthread flood([&] {
+    for (std::uint64_t i = 0; i < kAsked; ++i) client.request(Command::kRead, i, 0, kSize);
+  });
+  int before = -1;
+  while (before != device_->reads) {  // until its socket is full
+    before = device_->reads;
+    std::this_thread::sleep_for(300ms);
+  }
+  EXPECT_LT(before, kAsked);
+  for (int i = 0; i < kAsked; ++i) ASSERT_EQ(client.reply().data.size(), kSize);
 }
 
 TEST_F(NbdClients, AFloodOfLargeReadsIsAnsweredWithinTheLimitOfMemory) {

@@ -115,6 +115,41 @@ TEST_F(NbdReading, AReadThatMemoryCanAnswerDoesNotWaitForOneThatCannot) {
   EXPECT_EQ(cookies, (std::set<std::uint64_t>{1, 2}));
 }
 
+TEST_F(NbdReading, OfALargeReadWhatIsThereComesBeforeTheRest) {
+  device_->fill(0, kSectors);
+  device_->stall(100);
+  Client& client = connect();
+  client.begin();
+  client.request(Command::kRead, 1, 0, kSectors * 512);
+  EXPECT_EQ(client.receive(4), be(kStructuredReplyMagic));
+  EXPECT_EQ(client.receive(4), be(std::uint16_t{0}) + be(static_cast<std::uint16_t>(Chunk::kOffsetData)));
+  EXPECT_EQ(client.receive(8), be(std::uint64_t{1}));
+  const auto length = load_be<std::uint32_t>(as_bytes(client.receive(4)), 0);
+  client.receive(length);
+  EXPECT_EQ(client.ask(Command::kRead, 200 * 512, 4096).data, device_->content(200 * 512, 4096));
+  device_->release();
+  const Reply rest = client.reply();
+  EXPECT_EQ(rest.error, Errno::kNone);
+  EXPECT_GE(rest.chunks, 1U);
+}
+
+TEST_F(NbdReading, AReadOfWhichSomeWasSentMayFailAndItsMemoryIsKeptUntilThen) {
+  device_->fail(2000, ErrorCode::kCorruption);
+  Client& client = connect();
+  client.begin();
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(client.ask(Command::kRead, 0, 1 << 20).error, Errno::kIo);
+    EXPECT_EQ(client.ask(Command::kRead, 2001 * 512, 1 << 20).data, device_->content(2001 * 512, 1 << 20));
+  }
+  device_->stall(1999);
+  client.request(Command::kRead, 1, 0, 1 << 20);  // not taken from the socket, and then of no use
+  client.request(Command::kRead, 2, 2001 * 512, 1 << 20);
+  device_->release();
+  std::set<Errno> said;
+  for (int i = 0; i < 2; ++i) said.insert(client.reply().error);
+  EXPECT_EQ(said, (std::set<Errno>{Errno::kNone, Errno::kIo}));
+}
+
 TEST_F(NbdReading, OtherClientsDoNotWaitEither) {
   device_->stall(100);
   Client& stalled = connect();
