@@ -95,6 +95,7 @@ Result<Recording> prepare(Session& session, const RecordOptions& options, const 
   const std::string output = options.output.empty() ? unnamed : options.output;
   DADI_CHECK(check_recordable(output));
   made.request.spec.record = fs::absolute(output).string();
+  made.request.spec.record_exactly = true;  // every start that has the trace would fetch what it does not need
   return made;
 }
 

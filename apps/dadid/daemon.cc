@@ -18,6 +18,7 @@
 #include "runtime/attach/control.h"
 #include "runtime/attach/loopback.h"
 #include "runtime/attach/metrics.h"
+#include "runtime/attach/read_ahead.h"
 
 namespace dadi {
 namespace {
@@ -106,6 +107,7 @@ Result<void> Daemon::open_image(const attach::DeviceSpec& spec) {
   options.computing = &computing_;
   options.waiting = &waiting_;
   record_ = spec.record;
+  record_exactly_ = spec.record_exactly;
   if (!record_.empty()) options.recorder = recorder_ = std::make_shared<runtime::Recorder>();
   options.on_error = [this](const Error& error) { log_.frequent_error(error.message()); };
   const auto note = [this](std::string_view text) { log_.info(text); };
@@ -174,7 +176,24 @@ Result<void> Daemon::create_device(const attach::DeviceSpec& spec) {
                                            .gone = [wake = wake_.get()] { wake_on(wake); },
                                            .timeout = std::chrono::seconds(spec.timeout),
                                            .successor_timeout = std::chrono::seconds(spec.successor_timeout)}));
+  read_ahead();
   return {};
+}
+
+// Whoever has a device of this name next finds it as it was.
+Result<void> Daemon::remove_device() {
+  read_ahead_.reset();
+  attach::set_read_ahead(host_device_->path(), attach::kReadAhead);
+  return host_device_->remove();
+}
+
+// Sets it when it changes: others may have an opinion, too.
+void Daemon::read_ahead() {
+  const bool known = record_exactly_ || (replay_ && replay_->start_goes_on(std::chrono::steady_clock::now()));
+  const Bytes wanted = known ? attach::kLittleReadAhead : lazy_ ? attach::kFarReadAhead : attach::kReadAhead;
+  if (read_ahead_ == wanted) return;
+  read_ahead_ = wanted;
+  attach::set_read_ahead(host_device_->path(), wanted);
 }
 
 // On a socket of its own, and on loopback when asked for. Returns where, on loopback.
@@ -201,6 +220,7 @@ Result<attach::DeviceState> Daemon::resume(const Handover& handover) {
 Result<void> Daemon::run() {
   server_.every(kPeriod, [this] {
     device_->trim(std::chrono::steady_clock::now());
+    read_ahead();
     if (writer_) waiting_.submit([writer = writer_] { std::ignore = writer->flush().has_value(); });  // it logs
   });
   DADI_CHECK(server_.run(wake_.get()));
@@ -217,7 +237,7 @@ Result<void> Daemon::run() {
   if (removed_) return {};
   log_.info("told to stop");
   write_recording();
-  if (auto removed = host_device_->remove(); !removed) log_.warning(removed.error().message());
+  if (auto removed = remove_device(); !removed) log_.warning(removed.error().message());
   host_device_.reset();
   return flush();
 }
@@ -273,7 +293,7 @@ Json Daemon::stats() const {
 
 Result<Json> Daemon::stop(bool lazy) {
   if (leaving_) return Json{{"later", true}};
-  auto removed = host_device_->remove();
+  auto removed = remove_device();
   if (removed) {
     write_recording();
     std::ignore = flush().has_value();  // removing it has, already

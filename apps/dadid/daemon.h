@@ -44,6 +44,8 @@ class Daemon {
   std::shared_ptr<const BlockReader> served() const;
   Result<void> make_writer();
   Result<void> create_device(const attach::DeviceSpec& spec);
+  void read_ahead();
+  Result<void> remove_device();
   Result<std::string> serve_metrics(const attach::DeviceSpec& spec);
   std::string answer(std::string_view line);
   Result<attach::Json> answer(const attach::Json& request);
@@ -69,9 +71,11 @@ class Daemon {
   std::optional<WritableUpper> upper_;           // on top of it, if it is written to
   std::shared_ptr<BlockWriter> writer_;          // of that
   std::unique_ptr<runtime::Replay> replay_;      // of an image that carries a trace
+  std::optional<Bytes> read_ahead_;              // as it was set last
   std::shared_ptr<runtime::Recorder> recorder_;  // of what becomes a trace
   std::string record_;                           // where
-  std::optional<TraceOrigin> origin_;            // of which image
+  bool record_exactly_ = false;
+  std::optional<TraceOrigin> origin_;  // of which image
   attach::DeviceState state_;
   const attach::Backend* backend_ = nullptr;
   std::unique_ptr<attach::HostDevice> host_device_;

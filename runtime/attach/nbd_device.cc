@@ -15,7 +15,6 @@ namespace dadi::attach {
 namespace {
 
 constexpr std::string_view kLargestRequestKb = "1024";
-constexpr std::string_view kReadAheadKb = "512";
 
 std::string in_sys(std::uint32_t index, std::string_view name) {
   return fmt::format("/sys/block/nbd{}/{}", index, name);
@@ -49,7 +48,6 @@ bool nbd_device_is_extra(std::uint32_t index) {
 void tune_nbd_device(std::uint32_t index) {
   set(in_sys(index, "queue/scheduler"), "none");
   set(in_sys(index, "queue/max_sectors_kb"), kLargestRequestKb);
-  set(in_sys(index, "queue/read_ahead_kb"), kReadAheadKb);
 }
 
 Result<void> check_not_held(const std::string& device) {

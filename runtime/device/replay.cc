@@ -9,10 +9,11 @@ namespace dadi::runtime {
 
 namespace {
 
-constexpr std::size_t kAtOnce = 16;           // pieces
-constexpr Bytes kAhead{4U << 20};             // of what is stored: soon after one another
-constexpr Bytes kGap{16U << 10};              // that is fetched rather than asked around
-constexpr unsigned kMostFailuresInARow = 16;  // then nobody answers
+constexpr std::size_t kAtOnce = 16;               // pieces
+constexpr Bytes kAhead{4U << 20};                 // of what is stored: soon after one another
+constexpr Bytes kGap{16U << 10};                  // that is fetched rather than asked around
+constexpr std::chrono::seconds kStartGoesOn(10);  // after all of its trace is there
+constexpr unsigned kMostFailuresInARow = 16;      // then nobody answers
 
 // Where bytes of a layer are stored. REQUIRES: they are not empty, and within the layer.
 StoredPiece stored_piece(const trace::Read& read, const StoredLayer& layer) {
@@ -76,7 +77,10 @@ Replay::Replay(std::shared_ptr<const ImageDevice> device, Source source, Bytes b
 
 void Replay::run(const std::stop_token& stop, const Source& source, Bytes budget) {
   const auto reads = source(stop);
-  if (!reads) return;
+  if (!reads) {
+    start_ends_ = Time::min();
+    return;
+  }
   const std::span<const StoredLayer> layers = device_->stored_layers();
   const std::vector<StoredPiece> pieces = plan_replay(*reads, layers, budget);
   for (const StoredPiece& piece : pieces) planned_ += piece.size.value;
@@ -99,6 +103,7 @@ void Replay::run(const std::stop_token& stop, const Source& source, Bytes budget
       ++in_a_row_;
     }
   });
+  start_ends_ = std::chrono::steady_clock::now() + kStartGoesOn;
 }
 
 std::optional<Replay::Stats> Replay::stats() const {

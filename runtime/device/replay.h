@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -47,13 +48,20 @@ class Replay {
 
   Replay(std::shared_ptr<const ImageDevice> device, Source source, Bytes budget);
 
+  // Whether the start that the trace is of may still be under way: until the trace has been replayed, and some time
+  // more; no longer than until it is known that there is none.
+  bool start_goes_on(std::chrono::steady_clock::time_point now) const { return now < start_ends_.load(); }
+
   // None: there is no trace, or none so far.
   std::optional<Stats> stats() const;
 
  private:
   void run(const std::stop_token& stop, const Source& source, Bytes budget);
 
+  using Time = std::chrono::steady_clock::time_point;
+
   const std::shared_ptr<const ImageDevice> device_;
+  std::atomic<Time> start_ends_ = Time::max();
   std::atomic<bool> found_ = false;  // there is a trace, and `planned_` is known
   std::atomic<std::uint64_t> planned_ = 0;
   std::atomic<std::uint64_t> fetched_ = 0;
