@@ -102,6 +102,11 @@ class Attached(harness.Test):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)
 
+    @staticmethod
+    def read_ahead(device):
+        """KiB that the kernel reads ahead on it."""
+        return int(pathlib.Path(f"/sys/block/{os.path.basename(device)}/queue/read_ahead_kb").read_text())
+
     def wait_until_free(self, device):
         """What a killed process had open is closed some time after it shows as gone."""
         self.wait_until(lambda: not is_ours(device))

@@ -38,12 +38,15 @@ class LazyAttach(Attached):
         run = self.dadi("attach", "-v", "--name", "web", "--mount", mount, self.at)
         self.assertRegex(run.stderr, r"opened with \d+ requests, \d+ bytes, in [\d.]+ s")
         self.assertEqual((mount / "etc/hostname").read_text(), "small\n")
+        device = self.listed("web")["device"]
+        self.wait_until(lambda: self.read_ahead(device) == 2048)  # once it is known that there is no trace
         stats = self.dadi("stats", "--json", "web").json[0]["registry"]
         self.assertGreaterEqual(stats["requests"], stats["opening"]["requests"])
         self.assertGreater(stats["bytes"], 0)
         self.assertIn("dadi_registry_requests_total", self.dadi("stats", "--prometheus").text)
         self.assertEqual(self.device_digest(self.listed("web")["device"]), self.exported())
         self.dadi("detach", "web")
+        self.assertEqual(self.read_ahead(device), 128)
         self.assert_nothing_is_left()
 
     def test_no_secret_is_in_the_state_folder_the_cache_the_log_or_a_command_line(self):
@@ -99,7 +102,8 @@ class LazyAttach(Attached):
         (self.folder / "app.trace").write_bytes(make_trace([(0, 512 << 10, 1 << 20), (0, 2 << 20, 512 << 10)]))
         traced = f"docker://{self.registry.host}/a:traced"
         self.dadi("trace", "attach", self.at, "app.trace", traced)
-        self.attach("--name", "web", traced)
+        device = self.attach("--name", "web", traced)
+        self.assertEqual(self.read_ahead(device), 32)
 
         def replay():
             return self.dadi("stats", "--json", "web").json[0].get("replay", {"fetched": 0, "planned": 0})  # on its way

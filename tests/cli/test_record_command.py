@@ -67,6 +67,12 @@ class Record(Attached):
         self.assertNotIn("/srv/not", files)
         self.assertNotIn("/bin/sleep", files)
 
+    def test_little_is_read_around_what_it_reads(self):
+        self.record("--until", "cat /sys/block/loop*/queue/read_ahead_kb > seen; grep -qx 32 seen", "--", "/bin/sleep", "60")
+        device = self.attach("oci:image")
+        self.assertEqual(self.read_ahead(device), 128)
+        self.dadi("detach", device)
+
     def test_without_a_command_it_runs_what_the_image_says(self):
         answer = self.record("--json")
         self.assertEqual(len(answer.stderr.encode("utf-8", "replace")) > 300_000, True)

@@ -10,6 +10,8 @@
 namespace dadi::runtime {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 using test::blob_of;
 using test::Data;
 using test::must;
@@ -173,8 +175,11 @@ TEST_F(ReplayTest, ATraceThatIsOnItsWayIsWaitedForByNobodyElse) {
       },
       kPlenty);
   EXPECT_FALSE(replay.stats());
+  EXPECT_TRUE(replay.start_goes_on(Clock::now() + std::chrono::hours(1)));
   arrived.set_value();
   EXPECT_GT(ended(replay, 1, 0).fetched.value, 0U);
+  EXPECT_TRUE(replay.start_goes_on(Clock::now()));
+  while (replay.start_goes_on(Clock::now() + std::chrono::minutes(1))) std::this_thread::yield();
 }
 
 TEST_F(ReplayTest, WithoutATraceThereIsNothingToTell) {
@@ -193,6 +198,7 @@ TEST_F(ReplayTest, WithoutATraceThereIsNothingToTell) {
         kPlenty);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     EXPECT_FALSE(none.stats());
+    EXPECT_FALSE(none.start_goes_on(Clock::now()));
     EXPECT_FALSE(waiting.stats());
   }
   EXPECT_TRUE(told_to_stop);
