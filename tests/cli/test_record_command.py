@@ -70,8 +70,9 @@ class Record(Attached):
     def test_little_is_read_around_what_it_reads(self):
         self.record("--until", "cat /sys/block/loop*/queue/read_ahead_kb > seen; grep -qx 32 seen", "--", "/bin/sleep", "60")
         device = self.attach("oci:image")
-        self.assertEqual(self.read_ahead(device), 128)
+        self.assertEqual(self.read_ahead(device), 512)
         self.dadi("detach", device)
+        self.assertEqual(self.read_ahead(device), 128)
 
     def test_without_a_command_it_runs_what_the_image_says(self):
         answer = self.record("--json")
