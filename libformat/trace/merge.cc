@@ -49,6 +49,7 @@ class Wanted {
 
   // Moves what is wanted of `read` to the end of `reads`.
   void take(const Read& read, std::vector<Read>& reads) {
+    if (read.size.value == 0) return;
     auto at = ends_.upper_bound({read.layer, read.offset});
     if (at != ends_.begin() && reaches(std::prev(at), read)) --at;
     while (at != ends_.end() && at->first.first == read.layer && at->first.second < read.end()) {

@@ -117,8 +117,12 @@ Result<void> check_reserved_inode(CheckState& state, InodeNumber number, std::sp
   const auto mode = load_le<std::uint16_t>(raw, field::kMode);
   if (number == layout::reserved_inode::kBootLoader && file_type_of_mode(mode) == FileType::kRegular)
     return check_content(state, inode);
-  const bool has_bad_blocks = number == layout::reserved_inode::kBadBlocks && mode == 0 && inode.links == 0 &&
-                              inode.xattr_block == 0 && !all_zero(inode.block_map);
+  const bool is_of_bad_blocks = number == layout::reserved_inode::kBadBlocks;
+  const bool is_owned =
+      load_le<std::uint16_t>(raw, field::kUidLow) != 0 || load_le<std::uint16_t>(raw, field::kGidLow) != 0;
+  if (is_of_bad_blocks && is_owned) state.findings.fault(Place::of_inode(number), "bad blocks have an owner");
+  const bool has_bad_blocks = is_of_bad_blocks && mode == 0 && inode.links == 0 && inode.xattr_block == 0 &&
+                              (inode.flags & layout::inode_flag::kInlineData) == 0 && !all_zero(inode.block_map);
   if (has_bad_blocks) return check_content(state, inode);
   const bool is_empty = mode == 0 && inode.links == 0 && inode.flags == 0 && inode.size.value == 0 &&
                         inode.allocated.value == 0 && inode.xattr_block == 0 && all_zero(inode.block_map) &&

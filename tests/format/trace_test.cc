@@ -124,6 +124,7 @@ TEST(TraceMerge, EachByteIsReadOnceAndNeighboursTogether) {
             (Reads{read(0, 0, 20), read(1, 20, 5), read(0, 20, 5)}));
   EXPECT_EQ(without_repeats({read(0, 10, 5), read(0, 0, 30)}),
             (Reads{read(0, 10, 5), read(0, 0, 10), read(0, 15, 15)}));
+  EXPECT_EQ(without_repeats({read(0, 30, 0), read(0, 10, 50), read(0, 20, 0)}), Reads{read(0, 10, 50)});
   EXPECT_EQ(without_repeats({}), Reads{});
 }
 

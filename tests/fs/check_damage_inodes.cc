@@ -80,6 +80,10 @@ const Damage kInodeDamage[] = {
      [](Damager& d) { d.set_inode<u32>(InodeNumber{6}, inode::kBlocksLow, 8); }},
     {"a reserved inode with a mode", "a reserved inode is not empty",
      [](Damager& d) { d.set_inode<u16>(InodeNumber{9}, inode::kMode, 0x81A4); }},
+    {"bad blocks of somebody", "bad blocks have an owner",
+     [](Damager& d) { d.set_inode<u16>(InodeNumber{1}, inode::kUidLow, 7); }},
+    {"bad blocks of a group", "bad blocks have an owner",
+     [](Damager& d) { d.set_inode<u16>(InodeNumber{1}, inode::kGidLow, 7); }},
 };
 
 TEST_F(DamageTest, AgreesWithE2fsckOnInodes) {
