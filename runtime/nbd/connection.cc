@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kInputSize = 64 << 10;  // bytes; an option or a request always fits
 constexpr auto kAwake = std::chrono::microseconds(50);
-constexpr auto kAtOnce = 2 * kAwake;             // with what it takes to be woken
+constexpr auto kSoon = 2 * kAwake;               // with what it takes to be woken
 constexpr auto kIdle = std::chrono::seconds(1);  // after this, memory that is not in use is let go
 
 // Writing to a client that is gone is an error of that write, not a signal; TLS cannot say so in the call.
@@ -249,7 +249,7 @@ int Connection::poll(std::span<pollfd> fds, std::chrono::milliseconds timeout) {
   const auto asleep = Clock::now();
   ready = ::poll(fds.data(), fds.size(), static_cast<int>(timeout.count()));
   const bool asked = ready > 0 && (fds[0].revents & POLLIN) != 0;
-  asks_at_once_ = transmission_ && asked && Clock::now() - asleep < kAtOnce;
+  asks_at_once_ = transmission_ && asked && Clock::now() - asleep < kSoon;
   return ready;
 }
 
