@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import time
@@ -50,7 +51,10 @@ class Attached(harness.Test):
             os.kill(pid, signal.SIGKILL)
 
     def assert_no_report(self):
-        self.assertEqual([path.read_text() for path in self.folder.glob("sanitizer.*")], [])
+        # That a thread ended while leaks were looked for is no report.
+        said = [re.sub(r"==\d+==Unable to get registers from thread \d+\.\n", "", path.read_text())
+                for path in self.folder.glob("sanitizer.*")]
+        self.assertEqual([text for text in said if text], [])
 
     def servers(self):
         return servers_by_folder().get(str(self.state), [])
