@@ -180,15 +180,16 @@ Result<void> Daemon::create_device(const attach::DeviceSpec& spec) {
   return {};
 }
 
-// Whoever has a device of this name next finds it as it was.
+// Whoever has a device of this name next finds it as kernels make it; unless this process is killed.
 Result<void> Daemon::remove_device() {
-  read_ahead_.reset();
+  DADI_CHECK(host_device_->remove());
   attach::set_read_ahead(host_device_->path(), attach::kKernelsReadAhead);
-  return host_device_->remove();
+  return {};
 }
 
 // Sets it when it changes: others may have an opinion, too.
 void Daemon::read_ahead() {
+  if (leaving_) return;
   const bool known = record_exactly_ || (replay_ && replay_->start_goes_on(std::chrono::steady_clock::now()));
   const Bytes wanted = known ? attach::kLittleReadAhead : lazy_ ? attach::kFarReadAhead : attach::kReadAhead;
   if (read_ahead_ == wanted) return;
@@ -304,6 +305,7 @@ Result<Json> Daemon::stop(bool lazy) {
   if (!lazy) return removed.error();
   leaving_ = true;
   log_.info("waits for the last who uses the device");
+  attach::set_read_ahead(host_device_->path(), attach::kKernelsReadAhead);
   host_device_->remove_later([wake = wake_.get()] { wake_on(wake); });
   return Json{{"later", true}};
 }

@@ -33,7 +33,7 @@ struct DeviceSpec {
   Bytes memory;                               // for blocks that were decompressed
   std::string metrics_address;                // "HOST:PORT" on loopback for Prometheus; "": none
   std::string record;                         // file for a trace of what is read of it; "": none
-  bool record_exactly = false;                // not much of what lies around what is asked for, but slower
+  bool record_exactly = false;                // of what lies around what is asked for, little; slower
   std::optional<WritableSpec> writable = {};  // none: read-only
   // For devices that survive their dadid, in seconds: see HostDeviceRequest.
   unsigned timeout = 30;

@@ -33,8 +33,13 @@ void Output::append(std::span<const std::byte> data) {
 }
 
 void Output::take_back(std::size_t size) {
-  entries_.back().parts.back().size -= size;
+  Entry& last = entries_.back();
+  last.parts.back().size -= size;
   pending_ -= size;
+  if (last.parts.back().size > 0) return;
+  held_ -= last.buffer.size();
+  spare_->give(std::move(last.buffer));
+  entries_.pop_back();
 }
 
 void Output::push(std::span<std::byte> memory, std::vector<Part> parts) {

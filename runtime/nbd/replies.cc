@@ -31,6 +31,44 @@ std::uint32_t state_of(Extent::Kind kind) {
   return kStateZero | kStateHole;
 }
 
+Output::Part take_head(Job& job, std::size_t size) {
+  const Output::Part part{job.request.length + job.heads, size};
+  job.heads += size;
+  return part;
+}
+
+// What is filled, and not replied, as chunks: a run of one kind is one. `last`: nothing comes after these.
+std::vector<Output::Part> chunks_of(Job& job, bool last) {
+  std::vector<Output::Part> parts;
+  const auto due = [](const Job::Piece& piece) {
+    return !piece.replied && piece.filled.load(std::memory_order_acquire);
+  };
+  std::span<std::byte> head;
+  for (auto first = job.pieces.begin(); first != job.pieces.end();) {
+    if (!due(*first)) {
+      ++first;
+      continue;
+    }
+    const bool zero = first->zero;
+    const std::uint64_t offset = job.request.offset + first->offset;
+    Output::Part data{first->offset, 0};
+    for (; first != job.pieces.end() && due(*first) && first->zero == zero; ++first) {
+      first->replied = true;
+      data.size += first->size;
+    }
+    parts.push_back(take_head(job, zero ? kHoleChunk : kDataHead));
+    head = job.buffer.bytes().subspan(parts.back().offset, parts.back().size);
+    if (zero) {
+      store_hole(head, job.request.cookie, 0, offset, static_cast<std::uint32_t>(data.size));
+    } else {
+      store_data_head(head, job.request.cookie, 0, offset, data.size);
+      parts.push_back(data);
+    }
+  }
+  if (last && !head.empty()) store_be(head, 4, kDone);
+  return parts;
+}
+
 }  // namespace
 
 void store_simple(std::span<std::byte> out, std::uint64_t cookie, Errno number) {
@@ -96,44 +134,6 @@ Result<void> put_block_status(Output& out, const Request& request, Extents& exte
 
 std::size_t heads_of(std::size_t pieces) {
   return std::max<std::size_t>(1, pieces) * kHoleChunk;
-}
-
-Output::Part take_head(Job& job, std::size_t size) {
-  const Output::Part part{job.request.length + job.heads, size};
-  job.heads += size;
-  return part;
-}
-
-// What is filled, and not replied, as chunks: a run of one kind is one. `last`: nothing comes after these.
-std::vector<Output::Part> chunks_of(Job& job, bool last) {
-  std::vector<Output::Part> parts;
-  const auto due = [](const Job::Piece& piece) {
-    return !piece.replied && piece.filled.load(std::memory_order_acquire);
-  };
-  std::span<std::byte> head;
-  for (auto first = job.pieces.begin(); first != job.pieces.end();) {
-    if (!due(*first)) {
-      ++first;
-      continue;
-    }
-    const bool zero = first->zero;
-    const std::uint64_t offset = job.request.offset + first->offset;
-    Output::Part data{first->offset, 0};
-    for (; first != job.pieces.end() && due(*first) && first->zero == zero; ++first) {
-      first->replied = true;
-      data.size += first->size;
-    }
-    parts.push_back(take_head(job, zero ? kHoleChunk : kDataHead));
-    head = job.buffer.bytes().subspan(parts.back().offset, parts.back().size);
-    if (zero) {
-      store_hole(head, job.request.cookie, 0, offset, static_cast<std::uint32_t>(data.size));
-    } else {
-      store_data_head(head, job.request.cookie, 0, offset, data.size);
-      parts.push_back(data);
-    }
-  }
-  if (last && !head.empty()) store_be(head, 4, kDone);
-  return parts;
 }
 
 void put_filled(Output& out, Job& job) {

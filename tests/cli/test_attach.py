@@ -30,6 +30,20 @@ class Devices(Attached):
         self.dadi("detach", device)
         self.assert_nothing_is_left([device])
 
+    def test_the_kernel_reads_ahead_as_it_is_told_and_forgets_it_afterwards(self):
+        self.image()
+        device = self.attach("--name", "web", "--mount", "tree", "oci:image")
+        self.assertEqual(self.read_ahead(device), 512)
+        with open(self.folder / "tree/etc/hostname", "rb"):
+            self.dadi("detach", "web", status=harness.BUSY)
+            self.assertEqual(self.read_ahead(device), 512)
+            self.dadi("detach", "--lazy", "web")
+            self.assertEqual(self.read_ahead(device), 128)
+        self.wait_until(lambda: not self.servers())
+        device = self.attach("--name", "web", "oci:image")
+        self.dadi("detach", "web")
+        self.assertEqual(self.read_ahead(device), 128)
+
     def test_the_device_is_read_only(self):
         self.image()
         device = self.attach("oci:image")

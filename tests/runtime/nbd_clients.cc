@@ -1,6 +1,7 @@
 // What clients can do to an NBD server: nonsense, floods, silence, absence; and how they are let go.
 #include <sys/un.h>
 
+#include <ctime>
 #include <filesystem>
 
 #include "runtime/nbd/listen.h"
@@ -59,6 +60,15 @@ TEST_F(NbdClients, AClientThatAsksForNothingMayStay) {
     std::this_thread::sleep_for(600ms);
     EXPECT_TRUE(client.ask(Command::kRead, 0, size).data == device_->content(0, size)) << size;
   }
+}
+
+TEST_F(NbdClients, AClientThatWasQuickAndIsSilentCostsNothing) {
+  Client& client = connect();
+  client.begin();
+  for (int i = 0; i < 2000; ++i) ASSERT_EQ(client.ask(Command::kRead, 0, 512).error, Errno::kNone);
+  const std::clock_t before = std::clock();  // of this process's processor time
+  std::this_thread::sleep_for(500ms);
+  EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 10);
 }
 
 TEST_F(NbdClients, AClientThatTakesNoRepliesIsDisconnected) {

@@ -142,7 +142,7 @@ TEST_F(NbdReading, AReadOfWhichSomeWasSentMayFailAndItsMemoryIsKeptUntilThen) {
     EXPECT_EQ(client.ask(Command::kRead, 2001 * 512, 1 << 20).data, device_->content(2001 * 512, 1 << 20));
   }
   device_->stall(1999);
-  client.request(Command::kRead, 1, 0, 1 << 20);  // not taken from the socket, and then of no use
+  client.request(Command::kRead, 1, 0, 1 << 20);  // waits, and fails; the next one does not
   client.request(Command::kRead, 2, 2001 * 512, 1 << 20);
   device_->release();
   std::set<Errno> said;
